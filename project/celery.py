@@ -1,0 +1,12 @@
+"""The Celery application: `celery -A project worker|beat|flower` starts here."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+# Named as text: both import models, and Django is not set up yet.
+app = Celery("project", task_cls="tasks.worker.execution:JobTask")
+app.steps["worker"].add("tasks.worker.steps:SideThreads")
+app.config_from_object("django.conf:settings", namespace="CELERY")

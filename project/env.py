@@ -1,0 +1,98 @@
+"""The environment, typed. Nothing else in the project reads ``os.environ``.
+
+A variable that is not set is looked up in ``var/run/platform.env``, which `make up` keeps while it runs, so that a
+second terminal of the same checkout talks to the running platform.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+PLATFORM_ENV_FILE = BASE_DIR / "var/run/platform.env"
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if urlsplit(value).scheme not in schemes:
+            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return value
+
+    return AfterValidator(check)
+
+
+class Env(BaseSettings):
+    """Every variable of the platform, with a default that suits a laptop where one can exist."""
+
+    model_config = SettingsConfigDict(env_file=PLATFORM_ENV_FILE, extra="ignore", hide_input_in_errors=True)
+
+    secret_key: SecretStr = Field(min_length=4, description="Signs sessions; `make up` generates one under var/.")
+    debug: bool = Field(False, description="Django's debug pages. Never in production.")
+    allowed_hosts: CommaSeparated = Field(
+        ["localhost", "127.0.0.1", "[::1]"], description="Host names this site answers to, separated by commas."
+    )
+    csrf_trusted_origins: CommaSeparated = Field(
+        [], description="Origins (https://host) whose forms are trusted, separated by commas."
+    )
+
+    broker_url: Annotated[str, _url("amqp", "amqps", "memory")] = Field(description="Where messages travel.")
+    rabbitmq_api_url: str = Field(
+        "", description="RabbitMQ's management API, http://user:password@host:15672/api/; for policies and Flower."
+    )
+    database_url: Annotated[str, _url("postgres", "postgresql", "sqlite")] = Field(
+        description="The primary database: the truth about every job."
+    )
+    redis_url: Annotated[str, _url("redis", "rediss", "unix")] | None = Field(
+        None, description="Cache and live progress; everything works without it, slower."
+    )
+
+    email_url: Annotated[str, _url("smtp", "smtps", "smtp+tls", "file", "console", "memory")] = Field(
+        "file://", description="Where e-mail goes: smtp://user:password@host:587; `file://` writes to var/outbox/email."
+    )
+    default_from_email: str = Field("platform@localhost", description="Sender of e-mail that names none.")
+
+    extra_apps: CommaSeparated = Field([], description="Your own Django apps, separated by commas.")
+
+    port: int = Field(8000, ge=1, le=65535, description="Where `make up` listens, on loopback.")
+    flower_port: int = Field(5555, ge=1, le=65535, description="Where Flower listens, on loopback.")
+    flower_url: str = Field("", description="Link to Flower in the admin; empty hides it.")
+
+    max_payload_bytes: int = Field(262_144, ge=1, description="Largest payload of one job, as JSON.")
+    health_max_messages: int = Field(1000, ge=0, description="/health/queue warns past this many messages in a queue.")
+    relay_grace_seconds: float = Field(
+        15.0, gt=0, description="How long a queued job may wait unclaimed before its message is looked for."
+    )
+    worker_stale_seconds: float = Field(
+        20.0, ge=3, description="A worker silent for this long is lost, and its running attempts with it."
+    )
+    retain_jobs_days: int = Field(30, ge=1, description="Finished jobs older than this are pruned.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
+
+
+def load() -> Env:
+    """The environment of this process. Ends the process naming each bad or missing variable and its remedy."""
+    try:
+        return Env()
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, problem['loc'])).upper()}: {_in_words(problem)}" for problem in error.errors()
+        ]
+        raise SystemExit(
+            "The environment is not usable:\n" + "\n".join(lines) + "\n"
+            "Set the variables named above (README, \"Configuration\"), or start the platform with `make up`, "
+            "whose addresses are then used."
+        ) from None
+
+
+def _in_words(problem) -> str:
+    return "is not set" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")

@@ -1,0 +1,154 @@
+"""The one settings module, built from the typed environment (env.py)."""
+
+import dj_database_url
+import dj_email_url
+
+from project import env as environment
+from tasks.topology import TOPOLOGY, WORK_QUEUE
+
+env = environment.load()
+BASE_DIR = environment.BASE_DIR
+VAR_DIR = BASE_DIR / "var"
+
+SECRET_KEY = env.secret_key.get_secret_value()
+DEBUG = env.debug
+ALLOWED_HOSTS = env.allowed_hosts
+CSRF_TRUSTED_ORIGINS = env.csrf_trusted_origins
+
+INSTALLED_APPS = [
+    *env.extra_apps,
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_celery_results",
+    "ninja",  # serves the API's docs from this site; without it they load from a CDN
+    "tasks",
+    "notifications",
+    "reports",
+    "media",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "project/templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# A connection is kept between requests and checked before use, so that a database restart costs one new connection.
+DATABASES = {"default": dj_database_url.parse(env.database_url, conn_max_age=600, conn_health_checks=True)}
+if DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+if env.redis_url:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": env.redis_url}}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+LOGIN_URL = "admin:login"
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+MEDIA_ROOT = VAR_DIR / "uploads"  # media/ is source code
+MEDIA_URL = "/uploads/"  # never routed: files of jobs are served by views that check who asks
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "servestatic.storage.CompressedManifestStaticFilesStorage"},
+}
+
+vars().update(dj_email_url.parse(env.email_url))
+EMAIL_TIMEOUT = 30
+DEFAULT_FROM_EMAIL = env.default_from_email
+if env.email_url.startswith("file:"):
+    EMAIL_FILE_PATH = str(VAR_DIR / "outbox/email")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.log_level},
+    # httpx tells every call of the management API; kombu and amqp every frame
+    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "amqp", "kombu")},
+}
+
+# The platform's own.
+TASKS_MAX_PAYLOAD_BYTES = env.max_payload_bytes
+TASKS_HEALTH_MAX_MESSAGES = env.health_max_messages
+TASKS_RELAY_GRACE_SECONDS = env.relay_grace_seconds
+TASKS_WORKER_STALE_SECONDS = env.worker_stale_seconds
+TASKS_RETAIN_JOBS_DAYS = env.retain_jobs_days
+TASKS_RABBITMQ_API_URL = env.rabbitmq_api_url
+TASKS_FLOWER_URL = env.flower_url
+
+# Celery. Its defaults lose a message in most kinds of failure; each line here closes one of them or follows from it.
+CELERY_BROKER_URL = env.broker_url
+CELERY_BROKER_TRANSPORT_OPTIONS = {"read_timeout": 10, "write_timeout": 10}  # else a half-open socket hangs a worker
+CELERY_BROKER_HEARTBEAT = 20
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # the default gives up after 100
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # the default ends the worker
+CELERY_TASK_DEFAULT_QUEUE = WORK_QUEUE
+CELERY_TASK_CREATE_MISSING_QUEUES = False  # `-Q emial-queue` is an error, not a new queue without dead letters
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_ACKS_ON_FAILURE = False
+CELERY_TASK_ACKS_ON_TIMEOUT = False
+CELERY_TASK_IGNORE_RESULT = True  # the worker's main process records outcomes, in the transaction that changes the job
+CELERY_RESULT_BACKEND = None
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SEND_SENT_EVENT = False
+CELERY_WORKER_CONSUMER = "tasks.worker.consumer:JobConsumer"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A running job is not killed for a lost connection: its outcome is a row, and the redelivered message a duplicate.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_WORKER_SEND_TASK_EVENTS = True  # for Flower; nothing the platform promises depends on them
+# Exclusive control queues end a worker that reconnects before the broker noticed the old connection go.
+CELERY_CONTROL_QUEUE_EXCLUSIVE = False
+CELERY_CONTROL_QUEUE_DURABLE = True
+CELERY_EVENT_QUEUE_EXCLUSIVE = False
+CELERY_EVENT_QUEUE_DURABLE = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "run/beat-schedule")
+CELERY_BEAT_SCHEDULE = {"prune": {"task": "platform.prune", "schedule": 3600.0}}
+CELERY_DB_REUSE_MAX = None
+_ = TOPOLOGY
