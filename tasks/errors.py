@@ -1,0 +1,55 @@
+"""Every exception of the platform, one tree. The class says what happens next."""
+
+
+class TaskPlatformError(Exception):
+    """Root of everything the platform raises."""
+
+
+class PermanentError(TaskPlatformError):
+    """Raised by a task: this job can not succeed. No further attempt; it is buried at once."""
+
+
+class RetryLater(TaskPlatformError):
+    """Raised by a task: try again, in ``delay_seconds`` when given, else as the policy says. Counts as an attempt."""
+
+    def __init__(self, *args: object, delay_seconds: float | None = None):
+        super().__init__(*args)
+        self.delay_seconds = delay_seconds
+
+
+class JobCancelled(TaskPlatformError):
+    """Raised in a running task by ``context.checkpoint()`` once somebody cancelled the job. Let it pass."""
+
+
+class InvalidJob(TaskPlatformError, ValueError):
+    """An enqueue was refused and nothing was stored. ``problems`` holds ``{"field", "message"}``, one per fault."""
+
+    def __init__(self, problems: list[dict[str, str]]):
+        self.problems = problems
+        super().__init__("; ".join(f"{problem['field']}: {problem['message']}" for problem in problems))
+
+
+class UnknownTask(InvalidJob):
+    """No task of that name is registered. ``name`` is the one asked for."""
+
+    def __init__(self, name: str, known: list[str]):
+        self.name = name
+        super().__init__([{"field": "task", "message": f"no task {name!r}; there are {', '.join(known) or 'none'}"}])
+
+
+class IdempotencyConflict(InvalidJob):
+    """The idempotency key belongs to a job with another payload. ``job_id`` names that job."""
+
+    def __init__(self, key: str, job_id: object):
+        self.job_id = job_id
+        super().__init__(
+            [{"field": "idempotency_key", "message": f"{key!r} already stands for job {job_id} with another payload"}]
+        )
+
+
+class IllegalTransition(TaskPlatformError):
+    """What was asked does not fit the job's or dead letter's present state. Nothing changed."""
+
+
+class BrokerUnavailable(TaskPlatformError):
+    """The broker can not be asked. Unknown is not zero: show "unknown", never an empty queue."""

@@ -1,0 +1,256 @@
+"""Rows of the platform: fields and constraints. Who may change a job's state, and how, stands in transitions.py."""
+
+import hashlib
+import secrets
+import uuid
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from tasks.states import FINAL, JobState, Priority
+
+
+class WorkerProcess(models.Model):
+    """One life of one worker's main process. Silent for too long, it is lost, and its running attempts with it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=255, help_text="Celery's node name, like fast@host.")
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    queues = models.JSONField(default=list)
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now, help_text="Last sign of life, by the database's clock.")
+    stopped_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "worker"
+        indexes = [models.Index(fields=["seen_at"], condition=Q(stopped_at=None), name="worker_alive")]
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid})"
+
+
+class Job(models.Model):
+    """One request to run one task with one payload. The row is the truth; the broker only carries its id."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    task = models.CharField(max_length=200)
+    queue = models.CharField(max_length=100)
+    priority = models.CharField(max_length=10, choices=Priority, default=Priority.NORMAL)
+    payload = models.JSONField(default=dict)
+    state = models.CharField(max_length=10, choices=JobState, default=JobState.QUEUED)
+    attempt = models.PositiveIntegerField(default=0, help_text="Number of the latest attempt; 0 before the first.")
+    attempt_base = models.PositiveIntegerField(
+        default=0, help_text="Attempts made before the latest replay; the retry policy counts from here."
+    )
+    worker = models.ForeignKey(WorkerProcess, null=True, blank=True, on_delete=models.SET_NULL, db_index=False)
+
+    created_at = models.DateTimeField(default=timezone.now)
+    queued_at = models.DateTimeField(null=True, blank=True, help_text="When its message was last handed to the broker.")
+    due_at = models.DateTimeField(null=True, blank=True, help_text="When a scheduled or retrying job is queued.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Not begun by then, the job is buried.")
+    started_at = models.DateTimeField(null=True, blank=True, help_text="When the latest attempt was claimed.")
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    progress_done = models.PositiveBigIntegerField(default=0)
+    progress_total = models.PositiveBigIntegerField(null=True, blank=True)
+    progress_note = models.CharField(max_length=200, blank=True)
+    result = models.JSONField(null=True, blank=True)
+    error = models.TextField(blank=True, help_text="What the latest failed attempt said.")
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)
+    correlation_id = models.CharField(max_length=200, blank=True)
+    requested_by = models.CharField(max_length=200, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["task", "idempotency_key"], name="job_idempotency"),
+            models.CheckConstraint(condition=Q(state__in=JobState.values), name="job_state_is_known"),
+            models.CheckConstraint(
+                condition=Q(finished_at__isnull=False) | ~Q(state__in=sorted(FINAL)), name="job_final_is_finished"
+            ),
+            models.CheckConstraint(
+                condition=Q(due_at__isnull=False) | ~Q(state__in=["scheduled", "retrying"]), name="job_waiting_is_due"
+            ),
+            models.CheckConstraint(condition=Q(attempt__gte=F("attempt_base")), name="job_attempt_base"),
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(state__in=["scheduled", "retrying"]), name="job_due"),
+            models.Index(fields=["queue", "queued_at"], condition=Q(state="queued"), name="job_queued"),
+            models.Index(fields=["worker"], condition=Q(state="running"), name="job_running"),
+            models.Index(fields=["state", "-id"], name="job_state"),
+            models.Index(fields=["task", "-id"], name="job_task"),
+            models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="job_finished"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.short_id}"
+
+    @property
+    def short_id(self) -> str:
+        """First and last characters of the id: a UUIDv7 begins with its time, so the head alone tells little."""
+        text = str(self.id)
+        return f"{text[:8]}…{text[-4:]}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def progress_percent(self) -> int | None:
+        """0 to 100, or None while the total is unknown."""
+        if self.state == JobState.SUCCEEDED:
+            return 100
+        return min(100, self.progress_done * 100 // self.progress_total) if self.progress_total else None
+
+
+class JobEvent(models.Model):
+    """One line of a job's history, appended in the transaction that made it true and never changed."""
+
+    class Kind(models.TextChoices):
+        SCHEDULED = "scheduled", "Scheduled"
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        RETRYING = "retrying", "Retrying"
+        SUCCEEDED = "succeeded", "Succeeded"
+        DEAD = "dead", "Dead"
+        CANCELLED = "cancelled", "Cancelled"
+        CANCEL_REQUESTED = "cancel_requested", "Cancel requested"
+        REPUBLISHED = "republished", "Message was missing; published again"
+        DUPLICATE = "duplicate", "Duplicate suppressed"
+        HANDED_BACK = "handed_back", "Handed back by a stopping worker"
+        REPLAYED = "replayed", "Replayed"
+
+    id = models.BigAutoField(primary_key=True)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
+    kind = models.CharField(max_length=20, choices=Kind)
+    attempt = models.PositiveIntegerField(default=0)
+    at = models.DateTimeField(default=timezone.now)
+    detail = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} #{self.attempt}"
+
+
+class Effect(models.Model):
+    """What ``context.once`` remembers over the attempts of a job."""
+
+    id = models.BigAutoField(primary_key=True)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="effects")
+    key = models.CharField(max_length=200)
+    value = models.JSONField(null=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "key"], name="effect_once")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class DeadLetter(models.Model):
+    """A job or message past help, kept for a person with its cause, its bytes and its headers."""
+
+    class Reason(models.TextChoices):
+        PERMANENT = "permanent", "Permanent error"
+        EXHAUSTED = "exhausted", "No attempt left"
+        WORKER_LOST = "worker_lost", "Worker lost"
+        TIME_LIMIT = "time_limit", "Time limit exceeded"
+        EXPIRED = "expired", "Expired before it began"
+        UNKNOWN_TASK = "unknown_task", "Unknown task"
+        INVALID_PAYLOAD = "invalid_payload", "Payload breaks its schema"
+        UNDECODABLE = "undecodable", "Message can not be decoded"
+        UNKNOWN_MESSAGE = "unknown_message", "Message names no job"
+        UNROUTED = "unrouted", "Message was misaddressed"
+        DELIVERY_LIMIT = "delivery_limit", "Delivered too often"
+
+    class State(models.TextChoices):
+        OPEN = "open", "Open"
+        REPLAYED = "replayed", "Replayed"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.CASCADE, related_name="dead_letters")
+    attempt = models.PositiveIntegerField(default=0)
+    state = models.CharField(max_length=10, choices=State, default=State.OPEN)
+    reason = models.CharField(max_length=20, choices=Reason)
+    task = models.CharField(max_length=200, blank=True)
+    queue = models.CharField(max_length=100)
+    error_type = models.CharField(max_length=200, blank=True)
+    error = models.TextField(blank=True)
+    traceback = models.TextField(blank=True)
+    died_at = models.DateTimeField(default=timezone.now)
+
+    # The broker's evidence, added by the collector.
+    evidence_key = models.CharField(max_length=64, null=True, blank=True, help_text="One row for one dead message.")
+    collected_at = models.DateTimeField(null=True, blank=True)
+    exchange = models.CharField(max_length=255, blank=True)
+    routing_key = models.CharField(max_length=255, blank=True)
+    headers = models.JSONField(default=dict, blank=True)
+    properties = models.JSONField(default=dict, blank=True)
+    body = models.BinaryField(null=True, blank=True)
+
+    replayed_at = models.DateTimeField(null=True, blank=True)
+    replayed_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "attempt"], name="dead_letter_per_death"),
+            models.UniqueConstraint(fields=["evidence_key"], name="dead_letter_evidence"),
+        ]
+        indexes = [models.Index(fields=["state", "-id"], name="dead_letter_state")]
+
+    def __str__(self) -> str:
+        return f"{self.task or 'message'}: {self.get_reason_display()}"
+
+
+class ApiToken(models.Model):
+    """A bearer token: shown once, kept as a hash."""
+
+    PREFIX = "tp_"
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=100, unique=True)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    hint = models.CharField(max_length=12, editable=False, help_text="First characters, to tell tokens apart.")
+    scopes = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def issue(cls, name: str, scopes: list[str], *, expires_at: datetime | None = None) -> tuple["ApiToken", str]:
+        """A new token and its text, which is nowhere else. The text has 256 random bits, so a plain hash suffices."""
+        text = cls.PREFIX + secrets.token_urlsafe(32)
+        token = cls.objects.create(
+            name=name, digest=cls.digest_of(text), hint=text[:8], scopes=scopes, expires_at=expires_at
+        )
+        return token, text
+
+    @staticmethod
+    def digest_of(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def allows(self, scope: str, *, now: datetime | None = None) -> bool:
+        """Whether the token is alive and carries ``scope``."""
+        alive = self.expires_at is None or self.expires_at > (now or timezone.now())
+        return alive and scope in self.scopes
+
+
+def error_summary(error_type: str, error: str) -> str:
+    """One line for lists: the type and the first line of the message."""
+    first: list[Any] = error.strip().splitlines()[:1]
+    return f"{error_type}: {first[0]}" if first else error_type

@@ -1,0 +1,42 @@
+"""The states of a job and the legal changes between them, as data."""
+
+from django.db import models
+
+
+class JobState(models.TextChoices):
+    """Where a job is in its life. Final: succeeded, dead, cancelled."""
+
+    SCHEDULED = "scheduled", "Scheduled"
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    RETRYING = "retrying", "Retrying"
+    SUCCEEDED = "succeeded", "Succeeded"
+    DEAD = "dead", "Dead"
+    CANCELLED = "cancelled", "Cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL
+
+
+FINAL = frozenset({JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED})
+
+LEGAL_CHANGES: dict[JobState, frozenset[JobState]] = {
+    JobState.SCHEDULED: frozenset({JobState.QUEUED, JobState.DEAD, JobState.CANCELLED}),
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.DEAD, JobState.CANCELLED}),
+    # back to queued: the worker was stopped before the attempt began, so nothing was spent
+    JobState.RUNNING: frozenset(
+        {JobState.SUCCEEDED, JobState.RETRYING, JobState.DEAD, JobState.CANCELLED, JobState.QUEUED}
+    ),
+    JobState.RETRYING: frozenset({JobState.QUEUED, JobState.DEAD, JobState.CANCELLED}),
+    JobState.DEAD: frozenset({JobState.QUEUED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+
+class Priority(models.TextChoices):
+    """High jobs wait in a queue of their own."""
+
+    NORMAL = "normal", "Normal"
+    HIGH = "high", "High"

@@ -1,0 +1,41 @@
+"""The one way a job's state changes: compare-and-set on (id, state, attempt), with its event in the same transaction."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from tasks.models import Job, JobEvent
+from tasks.states import FINAL, LEGAL_CHANGES, JobState
+
+
+def change(
+    job_id: UUID,
+    *,
+    source: JobState | Iterable[JobState],
+    target: JobState,
+    attempt: int | None = None,
+    kind: str | None = None,
+    detail: dict[str, Any] | None = None,
+    **values: Any,
+) -> bool:
+    """Move the job from ``source`` to ``target``; False, and nothing changed, when somebody else was first.
+
+    ``attempt`` fences: the job must still be at it. ``values`` are further columns to set, ``kind`` and ``detail`` the
+    event, which is called like the target unless told otherwise. ValueError for a change that is never legal.
+    """
+    sources = {source} if isinstance(source, JobState) else set(source)
+    for state in sources:
+        if target not in LEGAL_CHANGES[state]:
+            raise ValueError(f"a {state} job never becomes {target}")
+    if target in FINAL:
+        values.setdefault("finished_at", timezone.now())
+    fence = {} if attempt is None else {"attempt": attempt}
+    with transaction.atomic():
+        if not Job.objects.filter(pk=job_id, state__in=sources, **fence).update(state=target, **values):
+            return False
+        at = Job.objects.values_list("attempt", flat=True).get(pk=job_id) if attempt is None else attempt
+        JobEvent.objects.create(job_id=job_id, kind=kind or target, attempt=at, detail=detail or {})
+    return True
