@@ -1,0 +1,40 @@
+"""The door: features and projects import the platform from here and from nowhere else."""
+
+from tasks.context import JobContext
+from tasks.dispatch import enqueue
+from tasks.errors import (
+    BrokerUnavailable,
+    IdempotencyConflict,
+    IllegalTransition,
+    InvalidJob,
+    JobCancelled,
+    PermanentError,
+    RetryLater,
+    TaskPlatformError,
+    UnknownTask,
+)
+from tasks.jobs import cancel, replay
+from tasks.payloads import StoredFile
+from tasks.registry import task
+from tasks.retry import RetryPolicy
+from tasks.states import JobState
+
+__all__ = [
+    "BrokerUnavailable",
+    "IdempotencyConflict",
+    "IllegalTransition",
+    "InvalidJob",
+    "JobCancelled",
+    "JobContext",
+    "JobState",
+    "PermanentError",
+    "RetryLater",
+    "RetryPolicy",
+    "StoredFile",
+    "TaskPlatformError",
+    "UnknownTask",
+    "cancel",
+    "enqueue",
+    "replay",
+    "task",
+]

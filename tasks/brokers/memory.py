@@ -1,0 +1,45 @@
+"""A broker inside the process, for tests: it keeps what it is given and never loses the connection."""
+
+from collections.abc import Callable, Sequence
+
+from kombu import Exchange, Queue
+
+from tasks.brokers.base import DeadMessage, JobMessage
+from tasks.topology import TOPOLOGY
+
+published: list[JobMessage] = []
+"""Every message of the process, oldest first. Tests read and clear it."""
+
+
+def connect(url: str) -> "MemoryBroker":
+    return MemoryBroker()
+
+
+def celery_queues() -> list[Queue]:
+    return [Queue(queue.name, Exchange(queue.exchange), routing_key=queue.routing_key) for queue in TOPOLOGY.queues]
+
+
+class MemoryBroker:
+    """brokers.base.Broker says what each method promises."""
+
+    def publish(self, messages: Sequence[JobMessage]) -> set[str]:
+        published.extend(messages)
+        return {message.id for message in messages}
+
+    def publish_again(self, dead: DeadMessage) -> bool:
+        return True
+
+    def depth(self, queue: str) -> int:
+        return sum(message.queue == queue for message in published)
+
+    def consume_dead(self, handle: Callable[[DeadMessage], None], *, keep_going: Callable[[], bool]) -> None:
+        return None
+
+    def apply_topology(self) -> list[str]:
+        return []
+
+    def check_topology(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        return None

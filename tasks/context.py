@@ -1,0 +1,67 @@
+"""What a running task is given beside its payload."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from tasks.errors import JobCancelled
+from tasks.models import Effect, Job
+from tasks.states import JobState
+
+PROGRESS_PAUSE_SECONDS = 0.5
+
+
+class JobContext:
+    """One attempt of one job, seen from inside.
+
+    ``attempt`` counts from 1 over the job's whole life, replays included. ``log`` is a logger whose lines name the job.
+    """
+
+    def __init__(self, job_id: UUID, attempt: int, *, task: str, metadata: dict[str, Any], requested_by: str):
+        self.job_id = job_id
+        self.attempt = attempt
+        self.task = task
+        self.metadata = metadata
+        self.requested_by = requested_by
+        self.log = logging.LoggerAdapter(logging.getLogger(f"jobs.{task}"), {"job_id": str(job_id), "attempt": attempt})
+        self._next_progress = 0.0
+
+    def progress(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Show that ``done`` of ``total`` (None: unknown) is finished. Written at most twice a second, and at the end;
+        cheap enough to call for every row."""
+        now = time.monotonic()
+        if now < self._next_progress and done != total:
+            return
+        self._next_progress = now + PROGRESS_PAUSE_SECONDS
+        self._mine().update(progress_done=max(0, done), progress_total=total, progress_note=note[:200])
+
+    def checkpoint(self) -> None:
+        """A place where it is safe to stop. Raises JobCancelled when the job was cancelled, or when this attempt was
+        given up for lost and another has taken its place; let it pass."""
+        if not self._mine().filter(cancel_requested_at=None).exists():
+            raise JobCancelled(f"job {self.job_id} was cancelled, or attempt {self.attempt} superseded")
+
+    def once(self, key: str, effect: Callable[[], Any]) -> Any:
+        """Run ``effect`` unless an earlier attempt of this job already did, and return its (JSON-able) value.
+
+        The memory is written right after the effect: only a death between the two repeats it. Where the other side
+        offers an idempotency key, pass it one made from the job id as well.
+        """
+        known = Effect.objects.filter(job_id=self.job_id, key=key).first()
+        if known is not None:
+            self.log.info("effect %s was done at %s; not repeated", key, known.at)
+            return known.value
+        value = effect()
+        with transaction.atomic():
+            Effect.objects.update_or_create(
+                job_id=self.job_id, key=key, defaults={"value": value, "at": timezone.now()}
+            )
+        return value
+
+    def _mine(self):
+        return Job.objects.filter(pk=self.job_id, state=JobState.RUNNING, attempt=self.attempt)

@@ -1,0 +1,40 @@
+"""Periodic jobs of the platform itself."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+from django_celery_results.models import TaskResult
+from pydantic import BaseModel, Field
+
+from tasks.context import JobContext
+from tasks.models import Job, WorkerProcess
+from tasks.registry import task
+from tasks.states import JobState
+
+BATCH = 500
+
+
+class PrunePayload(BaseModel):
+    """What to prune."""
+
+    older_than_days: int | None = Field(
+        None, ge=1, title="Older than (days)", description="Empty: as long as RETAIN_JOBS_DAYS says."
+    )
+
+
+@task("platform.prune", payload=PrunePayload, title="Prune")
+def prune(payload: PrunePayload, context: JobContext) -> dict[str, int]:
+    """Delete succeeded and cancelled jobs past their retention, with attempts and history. Dead jobs are kept."""
+    horizon = timezone.now() - timedelta(days=payload.older_than_days or settings.TASKS_RETAIN_JOBS_DAYS)
+    finished = Job.objects.filter(state__in=[JobState.SUCCEEDED, JobState.CANCELLED], finished_at__lt=horizon)
+    deleted = 0
+    while ids := list(finished.values_list("pk", "attempt")[:BATCH]):
+        context.checkpoint()
+        attempts = [f"{job_id}.{number}" for job_id, last in ids for number in range(1, last + 1)]
+        TaskResult.objects.filter(task_id__in=attempts).delete()
+        Job.objects.filter(pk__in=[job_id for job_id, _ in ids]).delete()
+        deleted += len(ids)
+        context.progress(deleted, note="jobs deleted")
+    WorkerProcess.objects.filter(seen_at__lt=horizon).delete()
+    return {"jobs_deleted": deleted}
