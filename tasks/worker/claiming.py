@@ -1,0 +1,110 @@
+"""Message -> claimed job: one compare-and-set for all messages at hand, which also returns the rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from tasks.dead_letters import bury
+from tasks.models import DeadLetter, Job, JobEvent, WorkerProcess
+from tasks.states import JobState
+from tasks.worker.envelope import Envelope
+from tasks.worker.supervision import is_gone, record_lost
+
+
+class Answer(Enum):
+    """What to do with a message."""
+
+    RUN = "run"
+    DROP = "drop"  # a duplicate, or a job that has moved on: acknowledge
+    REJECT = "reject"  # past help: to the dead queue
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The answer to one message, with the claimed row where it is to run."""
+
+    answer: Answer
+    job: Job | None = None
+    why: str = ""
+
+
+def claim(envelopes: Sequence[Envelope], worker: WorkerProcess) -> list[Claim]:
+    """One Claim for each of ``envelopes``, in their order. All in one transaction; raises OperationalError as it is.
+
+    The message of attempt n takes a queued job at attempt n - 1. Of equal messages the first wins; the others, and all
+    that come late, are duplicates.
+    """
+    with transaction.atomic():
+        claimed = _compare_and_set(envelopes, worker)
+        claims: list[Claim] = []
+        for envelope in envelopes:
+            job = claimed.pop((envelope.job_id, envelope.attempt), None)
+            claims.append(Claim(Answer.RUN, job) if job else _explain(envelope, worker))
+    return claims
+
+
+def hand_back(attempts: Sequence[tuple[UUID, int]]) -> None:
+    """Return claimed attempts that never began to their queue, unspent; the broker delivers their message again."""
+    now = timezone.now()
+    for job_id, attempt in attempts:
+        with transaction.atomic():
+            mine = Job.objects.filter(pk=job_id, state=JobState.RUNNING, attempt=attempt)
+            if mine.update(state=JobState.QUEUED, attempt=F("attempt") - 1, worker=None, queued_at=now):
+                JobEvent.objects.create(job_id=job_id, kind=JobEvent.Kind.HANDED_BACK, attempt=attempt, at=now)
+
+
+def _compare_and_set(envelopes: Sequence[Envelope], worker: WorkerProcess) -> dict[tuple[UUID, int], Job]:
+    now = timezone.now()
+    wanted = {(envelope.job_id, envelope.attempt - 1) for envelope in envelopes}
+    columns = ", ".join(f'"{field.column}"' for field in Job._meta.concrete_fields)
+    pairs = ", ".join(["(%s, %s)"] * len(wanted))
+    adapt = Job._meta.pk.get_db_prep_value
+    parameters: list[Any] = [adapt(worker.pk, connection), now]
+    for job_id, attempt in wanted:
+        parameters += [adapt(job_id, connection), attempt]
+    parameters.append(now)
+    # Django has no UPDATE … RETURNING; this statement is the same on PostgreSQL and SQLite.
+    jobs = Job.objects.raw(
+        f"""
+        UPDATE tasks_job SET state = 'running', attempt = attempt + 1, worker_id = %s, started_at = %s,
+               progress_done = 0, progress_total = NULL, progress_note = ''
+        WHERE state = 'queued' AND (id, attempt) IN (VALUES {pairs}) AND (expires_at IS NULL OR expires_at > %s)
+        RETURNING {columns}
+        """,
+        parameters,
+    )
+    claimed = {(job.id, job.attempt): job for job in jobs}
+    JobEvent.objects.bulk_create(
+        JobEvent(job_id=job.id, kind=JobEvent.Kind.RUNNING, attempt=job.attempt, at=now, detail={"worker": worker.name})
+        for job in claimed.values()
+    )
+    return claimed
+
+
+def _explain(envelope: Envelope, worker: WorkerProcess) -> Claim:
+    """Why the message's job could not be claimed, and what becomes of the message."""
+    job = Job.objects.select_related("worker").filter(pk=envelope.job_id).first()
+    if job is None:
+        return Claim(Answer.REJECT, why="names a job that does not exist")
+    if job.state == JobState.QUEUED and job.attempt == envelope.attempt - 1:
+        bury(job, JobState.QUEUED, reason=DeadLetter.Reason.EXPIRED, error=f"not begun by {job.expires_at:%c} UTC")
+        return Claim(Answer.REJECT, why="expired")
+    if job.state == JobState.DEAD and envelope.attempt in (job.attempt, job.attempt + 1):
+        # Its worker died between the burial and the rejection: the dead queue still gets its evidence.
+        return Claim(Answer.REJECT, why="is dead")
+    if job.state == JobState.RUNNING and job.attempt == envelope.attempt and is_gone(job.worker, worker):
+        record_lost(job, "its message was delivered again after its worker had gone")
+        return Claim(Answer.DROP, why="its worker was lost")
+    JobEvent.objects.create(
+        job=job,
+        kind=JobEvent.Kind.DUPLICATE,
+        attempt=envelope.attempt,
+        detail={"worker": worker.name, "state": job.state, "job_attempt": job.attempt},
+    )
+    return Claim(Answer.DROP, why=f"is a duplicate: the job is {job.state} at attempt {job.attempt}")

@@ -1,0 +1,117 @@
+"""Dead queues -> DeadLetter rows: the broker's evidence for what died, and a row for what never reached a task."""
+
+import base64
+import hashlib
+import logging
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from tasks.brokers import DeadMessage
+from tasks.dead_letters import bury
+from tasks.models import DeadLetter, Job
+from tasks.states import JobState
+from tasks.worker.envelope import Envelope, WrongMessage, job_id_of, read_envelope
+
+logger = logging.getLogger(__name__)
+
+Reason = DeadLetter.Reason
+
+
+def collect(dead: DeadMessage) -> None:
+    """Keep ``dead`` as, or with, its DeadLetter. Safe to repeat: a message collected twice leaves one row."""
+    evidence = {
+        "evidence_key": _key(dead),
+        "collected_at": timezone.now(),
+        "exchange": dead.exchange[:255],
+        "routing_key": dead.routing_key[:255],
+        "headers": jsonable(dead.headers),
+        "properties": jsonable(
+            {
+                **dead.properties,
+                "content_type": dead.content_type,
+                "content_encoding": dead.content_encoding,
+                "deaths": dead.deaths,
+            }
+        ),
+        "body": dead.body,
+    }
+    with transaction.atomic():
+        if DeadLetter.objects.filter(evidence_key=evidence["evidence_key"]).exists():
+            return
+        try:
+            envelope = read_envelope(dead.headers, dead.body, dead.content_type)
+        except WrongMessage as wrong:
+            if wrong.reason == Reason.UNKNOWN_TASK and _bury_job_of(dead, Reason.UNKNOWN_TASK, str(wrong), evidence):
+                return
+            _keep_message(dead, wrong, evidence)
+        else:
+            _keep_with_job(dead, envelope, evidence)
+
+
+def _keep_with_job(dead: DeadMessage, envelope: Envelope, evidence: dict[str, Any]) -> None:
+    # An expired job died before the attempt its message asks for.
+    attempts = (envelope.attempt, envelope.attempt - 1)
+    letter = DeadLetter.objects.filter(job_id=envelope.job_id, attempt__in=attempts).order_by("-attempt").first()
+    if letter is not None:
+        for name, value in evidence.items():
+            setattr(letter, name, value)
+        letter.save(update_fields=list(evidence))
+    elif not dead.queue:
+        # Ours, and misaddressed because its queue was gone: the job is queued still, and the relay finds it.
+        logger.warning("the message of job %s found no queue", envelope.job_id)
+    elif not Job.objects.filter(pk=envelope.job_id).exists():
+        _keep_message(dead, WrongMessage(Reason.UNKNOWN_MESSAGE, "names a job that does not exist"), evidence)
+    else:
+        # The broker gave up what no attempt was recorded of: its workers died before they could claim it.
+        _bury_job_of(dead, Reason.DELIVERY_LIMIT, _in_words(dead), evidence)
+
+
+def _bury_job_of(dead: DeadMessage, reason: str, error: str, evidence: dict[str, Any]) -> bool:
+    job = Job.objects.filter(pk=job_id_of(dead.headers), state=JobState.QUEUED).first()
+    return job is not None and bury(job, JobState.QUEUED, reason=reason, error=error, **evidence)
+
+
+def _keep_message(dead: DeadMessage, wrong: WrongMessage, evidence: dict[str, Any]) -> None:
+    DeadLetter.objects.create(
+        reason=wrong.reason if dead.queue else Reason.UNROUTED,
+        task=str(dead.headers.get("task") or "")[:200].replace("\0", ""),
+        queue=dead.queue or dead.dead_queue,
+        error=_text(str(wrong)),
+        **evidence,
+    )
+
+
+def _in_words(dead: DeadMessage) -> str:
+    newest = dead.deaths[0] if dead.deaths else {}
+    return f"{newest.get('reason', 'given up')} by {dead.queue} after {newest.get('count', 1)} time(s)"
+
+
+def _key(dead: DeadMessage) -> str:
+    """The same for the same death of the same message, however often it is handed over."""
+    newest = dead.deaths[0] if dead.deaths else {}
+    parts = (dead.dead_queue, dead.properties.get("message_id"), newest.get("time"), newest.get("count"), dead.headers)
+    return hashlib.sha256(repr(parts).encode("utf-8", "backslashreplace") + dead.body).hexdigest()
+
+
+def jsonable(value: Any) -> Any:
+    """AMQP values as JSON that a database keeps: times as ISO 8601, bytes as base64, no NUL."""
+    if isinstance(value, dict):
+        return {_text(str(key)): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(bytes(value)).decode()
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float) and value == value and abs(value) != float("inf"):
+        return value
+    return _text(str(value))
+
+
+def _text(text: str) -> str:
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

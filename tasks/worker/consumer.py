@@ -1,0 +1,171 @@
+"""Celery's consumer, hardened: garbage becomes a dead letter, a duplicate is dropped, and the rest is claimed and run."""
+
+from collections import deque
+from typing import Any
+
+from celery.exceptions import WorkerShutdown
+from celery.utils.log import get_logger
+from celery.worker import state
+from celery.worker.consumer import Consumer
+from django.db import DatabaseError, InterfaceError, connection
+
+from tasks import brokers
+from tasks.brokers import TopologyMismatch
+from tasks.errors import BrokerUnavailable
+from tasks.models import Job, WorkerProcess
+from tasks.worker.claiming import Answer, claim, hand_back
+from tasks.worker.envelope import Envelope, WrongMessage, read_envelope
+from tasks.worker.outcome import Outcome
+from tasks.worker.recording import Ended, record
+from tasks.worker.request import AttemptRequest
+
+logger = get_logger(__name__)
+
+DATABASE_PAUSE_SECONDS = 1.0
+
+
+class JobConsumer(Consumer):
+    """What the worker's main process does with each message, in the order a message meets it."""
+
+    class Blueprint(Consumer.Blueprint):
+        # Stock: any quorum queue makes the worker declare 28 queues and 29 exchanges for delays that we never send.
+        default_steps = [step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in step]
+
+    def __init__(self, *args: Any, worker_options: dict[str, Any] | None = None, **kwargs: Any):
+        # Both only serve worker-to-worker chatter, and turn a half-open connection into a worker that hangs.
+        options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
+        self._unclaimed: deque[tuple[Envelope, Any]] = deque()
+        self._unrecorded: deque[tuple[AttemptRequest, Outcome]] = deque()
+        super().__init__(*args, worker_options=options, **kwargs)
+
+    @property
+    def worker(self) -> WorkerProcess:
+        return self.controller.worker_process
+
+    def connect(self) -> Any:
+        """Connected, and every queue is in place: workers need no separate set-up."""
+        connected = super().connect()
+        broker = brokers.connect()
+        try:
+            for line in broker.apply_topology():
+                logger.info("topology: %s", line)
+        except TopologyMismatch as error:
+            logger.critical(
+                "The broker holds other declarations than this build: %s. Compare with `manage.py topology check`; "
+                "drain and delete what differs, then start the worker again.",
+                error,
+            )
+            raise WorkerShutdown(1) from None
+        except BrokerUnavailable as error:
+            raise ConnectionError(str(error)) from error  # Celery's own retry begins anew
+        finally:
+            broker.close()
+        return connected
+
+    def create_task_handler(self, *_: Any, **__: Any) -> Any:
+        """What is called with each message that arrives."""
+        self._unclaimed.clear()  # of an earlier connection: they are delivered again
+
+        def on_message(message: Any) -> None:
+            try:
+                envelope = read_envelope(message.headers, message.body, message.content_type)
+            except WrongMessage as wrong:
+                self._reject(message, str(wrong))
+            except Exception as error:
+                self._reject(message, repr(error))
+            else:
+                self._unclaimed.append((envelope, message))
+                self._claim_waiting()
+
+        return on_message
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Stock acknowledges what it can not decode, which loses it."""
+        self._reject(message, repr(exc))
+
+    def on_close(self) -> None:
+        """The connection is gone: what waits for a slot of the pool is forgotten by it and must not stay claimed."""
+        waiting = [request for request in tuple(state.reserved_requests) if request not in state.active_requests]
+        super().on_close()
+        try:
+            hand_back([(request.job.pk, request.job.attempt) for request in waiting])
+        except (DatabaseError, InterfaceError) as error:
+            connection.close()
+            logger.warning("%d claimed jobs are left to supervision: %s", len(waiting), error)
+
+    def _claim_waiting(self) -> None:
+        """Claim every message at hand with one statement; with the database away, hold them and try again."""
+        if not self._unclaimed:
+            return
+        waiting = list(self._unclaimed)
+        try:
+            claims = claim([envelope for envelope, _ in waiting], self.worker)
+        except (DatabaseError, InterfaceError) as error:
+            connection.close()
+            logger.warning("%d messages wait for the database: %s", len(waiting), error)
+            self.timer.call_after(DATABASE_PAUSE_SECONDS, self._claim_waiting)
+            return
+        self._unclaimed.clear()
+        for (envelope, message), claimed in zip(waiting, claims, strict=True):
+            if claimed.answer is Answer.RUN and claimed.job is not None:
+                self.controller.marks.note(claimed.job)
+                self._run(claimed.job, message)
+            elif claimed.answer is Answer.DROP:
+                logger.info("job %s.%d dropped: it %s", envelope.job_id, envelope.attempt, claimed.why)
+                self._settle_message(message.ack_log_error)
+            else:
+                self._reject(message, f"job {envelope.job_id}.{envelope.attempt} {claimed.why}")
+
+    def _run(self, job: Job, message: Any) -> None:
+        request = AttemptRequest(
+            message,
+            job,
+            on_end=self._record,
+            on_ack=lambda log, errors: self._settle_message(message.ack_log_error),
+            on_reject=lambda log, errors, requeue: self._settle_message(message.reject_log_error, requeue),
+            app=self.app,
+            hostname=self.hostname,
+            eventer=self.event_dispatcher,
+            task=self.app.tasks[job.task],
+            connection_errors=self.connection_errors,
+        )
+        request.send_event(
+            "task-received",
+            name=job.task,
+            args="()",
+            kwargs="{}",
+            root_id=request.root_id,
+            parent_id=None,
+            retries=job.attempt - 1,
+            eta=None,
+            expires=None,
+        )
+        state.task_reserved(request)
+        self.on_task_request(request)
+
+    def _record(self, request: AttemptRequest, outcome: Outcome) -> None:
+        """Commit the outcome, and only then settle its message; with the database away, hold it and try again."""
+        try:
+            (reached,) = record([Ended(request.job, outcome, self.hostname)])
+        except (DatabaseError, InterfaceError) as error:
+            connection.close()
+            logger.warning("the outcome of %s waits for the database: %s", request.id, error)
+            self._unrecorded.append((request, outcome))
+            self.timer.call_after(DATABASE_PAUSE_SECONDS, self._record_waiting)
+            return
+        request.settle(reached, outcome)
+
+    def _record_waiting(self) -> None:
+        if self._unrecorded:
+            self._record(*self._unrecorded.popleft())
+            if self._unrecorded:
+                self.call_soon(self._record_waiting)
+
+    def _settle_message(self, settle: Any, *args: Any) -> None:
+        """``settle`` on the loop's own turn: with a pool of threads the outcome comes from another one."""
+        self.call_soon(settle, logger, self.connection_errors, *args)
+
+    def _reject(self, message: Any, why: str) -> None:
+        logger.error("message dead-lettered: %s", why)
+        if not message.acknowledged:
+            self._settle_message(message.reject_log_error, False)

@@ -1,0 +1,118 @@
+"""The worker's side threads: signs of life, supervision, relay and collector. Started after the pool has forked."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery import bootsteps
+from celery.signals import worker_shutdown
+from celery.worker import state
+from django.db import DatabaseError, InterfaceError, connection
+
+from tasks import brokers
+from tasks.errors import BrokerUnavailable
+from tasks.worker import collector, relay, supervision
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.25
+PAUSE_SECONDS = 2.0
+
+
+class SideThreads(bootsteps.StartStopStep):
+    """Registers this worker and keeps two threads: one for the clockwork, one for the dead queues."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **_: Any):
+        worker.worker_process = None
+        worker.marks = relay.ClaimMarks()
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, worker: Any) -> None:
+        worker.worker_process = self._register(worker)
+        worker_shutdown.connect(lambda **_: self._end(worker), weak=False)  # sent last, after a warm or a cold stop
+        for name, run in (
+            ("clockwork", lambda: self._clockwork(worker)),
+            ("collector", self._collector),
+        ):
+            thread = threading.Thread(target=run, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self, worker: Any) -> None:
+        """Not yet: the pool still drains, and its attempts need this worker's signs of life. See ``_end``."""
+
+    def terminate(self, worker: Any) -> None:
+        """See ``stop``."""
+
+    def _end(self, worker: Any) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(timeout=5)
+        if worker.worker_process is not None:
+            try:
+                supervision.sign_off(worker.worker_process)
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("this worker could not sign off: %s", error)
+
+    def _register(self, worker: Any) -> Any:
+        queues = sorted(worker.app.amqp.queues.consume_from)
+        while True:
+            state.maybe_shutdown()
+            try:
+                return supervision.register_worker(worker.hostname, queues)
+            except (DatabaseError, InterfaceError) as error:
+                connection.close()
+                logger.warning("waiting for the database: %s", str(error).strip())
+                time.sleep(PAUSE_SECONDS)
+
+    def _clockwork(self, worker: Any) -> None:
+        broker = brokers.connect()
+        chores = [
+            _Chore(2.0, lambda: supervision.beat(worker.worker_process)),
+            _Chore(0.5, lambda: relay.publish_due(broker)),
+            _Chore(3.0, lambda: relay.publish_missing(broker, worker.marks)),
+            _Chore(3.0, supervision.bury_or_retry_lost_attempts),
+        ]
+        while not self._stopped.wait(TICK_SECONDS):
+            for chore in chores:
+                chore.run_if_due()
+        broker.close()
+        connection.close()
+
+    def _collector(self) -> None:
+        broker = brokers.connect()
+        collect = _Chore(PAUSE_SECONDS, lambda: broker.consume_dead(collector.collect, keep_going=self._goes_on))
+        while not self._stopped.wait(TICK_SECONDS):
+            collect.run_if_due()
+        broker.close()
+        connection.close()
+
+    def _goes_on(self) -> bool:
+        return not self._stopped.is_set()
+
+
+class _Chore:
+    """Something to do every ``seconds``. Whatever fails is logged and tried again; the others go on."""
+
+    def __init__(self, seconds: float, run: Callable[[], Any]):
+        self._seconds = seconds
+        self._run = run
+        self._next = 0.0
+
+    def run_if_due(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        try:
+            self._run()
+        except (DatabaseError, InterfaceError, BrokerUnavailable) as error:
+            connection.close()
+            logger.warning("%s", str(error).strip())
+        except Exception:
+            connection.close()
+            logger.exception("a chore of the worker failed")
+        self._next = time.monotonic() + self._seconds

@@ -1,0 +1,81 @@
+"""What a pool child can not report itself: heartbeats, lost workers, time limits, killed children."""
+
+import os
+import socket
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from tasks.errors import TaskPlatformError
+from tasks.models import DeadLetter, Job, WorkerProcess
+from tasks.registry import registry
+from tasks.retry import RetryPolicy
+from tasks.states import JobState
+from tasks.worker.outcome import Outcome
+from tasks.worker.recording import Ended, record
+
+HOST = socket.gethostname()
+
+
+class WorkerLost(TaskPlatformError):
+    """The process that ran the attempt is gone."""
+
+
+class TimeLimitExceeded(TaskPlatformError):
+    """The attempt was ended at its task's time limit."""
+
+
+def register_worker(name: str, queues: list[str]) -> WorkerProcess:
+    """The row of this life of this process."""
+    return WorkerProcess.objects.create(name=name, host=HOST, pid=os.getpid(), queues=queues)
+
+
+def beat(worker: WorkerProcess) -> None:
+    """A sign of life, by the database's clock: hosts may disagree about the time."""
+    WorkerProcess.objects.filter(pk=worker.pk).update(seen_at=Now(), stopped_at=None)
+
+
+def sign_off(worker: WorkerProcess) -> None:
+    """The worker stopped in good order."""
+    WorkerProcess.objects.filter(pk=worker.pk).update(seen_at=Now(), stopped_at=Now())
+
+
+def is_gone(owner: WorkerProcess | None, me: WorkerProcess) -> bool:
+    """Whether ``owner`` can not be running anything any more, as far as ``me`` can tell without waiting."""
+    if owner is None or owner.stopped_at is not None:
+        return True
+    if owner.pk == me.pk or owner.host != me.host:
+        return False
+    try:
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
+def bury_or_retry_lost_attempts() -> int:
+    """Record as lost every running attempt whose worker has gone or fallen silent. Returns how many."""
+    silence = timedelta(seconds=settings.TASKS_WORKER_STALE_SECONDS)
+    lost = Job.objects.filter(state=JobState.RUNNING).filter(
+        Q(worker=None) | Q(worker__stopped_at__isnull=False) | Q(worker__seen_at__lt=Now() - silence)
+    )
+    jobs = list(lost.select_related("worker")[:200])
+    for job in jobs:
+        record_lost(job, "its worker went silent")
+    return len(jobs)
+
+
+def record_lost(job: Job, why: str) -> None:
+    """A counted attempt, with the same retry rules as any failure."""
+    error = WorkerLost(f"attempt {job.attempt} on {job.worker or 'an unknown worker'}: {why}")
+    record([Ended(job, lost_outcome(job, error, DeadLetter.Reason.WORKER_LOST), str(job.worker or ""))])
+
+
+def lost_outcome(job: Job, error: Exception, reason: str) -> Outcome:
+    """How the policy of the job's task answers ``error``; a task this build does not know gets the default policy."""
+    policy = registry.get(job.task).retry if job.task in registry else RetryPolicy()
+    return Outcome.of_error(error, policy, job.attempt - job.attempt_base, reason=reason)

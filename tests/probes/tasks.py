@@ -1,0 +1,81 @@
+"""Kinds of work that misbehave on request, each leaving a line in a file that the test can count."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from tasks.api import JobContext, PermanentError, RetryLater, RetryPolicy, task
+
+QUICK = RetryPolicy(max_attempts=3, base_seconds=0.1, cap_seconds=0.2)
+
+
+class Probe(BaseModel):
+    """``trace`` is a file that gets one line for each run."""
+
+    trace: str = ""
+    text: str = ""
+    seconds: float = 0
+    failures: int = 0
+    how: str = "raise"
+
+
+def _trace(payload: Probe, context: JobContext, what: str) -> None:
+    if payload.trace:
+        with Path(payload.trace).open("a") as lines:
+            lines.write(f"{what} {context.job_id}.{context.attempt} {os.getpid()}\n")
+
+
+@task("probe.echo", payload=Probe, retry=QUICK)
+def echo(payload: Probe, context: JobContext) -> dict[str, str]:
+    """Return the text."""
+    _trace(payload, context, "run")
+    return {"text": payload.text}
+
+
+@task("probe.sleep", payload=Probe, retry=QUICK, time_limit_seconds=120)
+def sleep(payload: Probe, context: JobContext) -> None:
+    """Take a while, with progress and checkpoints."""
+    _trace(payload, context, "begin")
+    end = time.monotonic() + payload.seconds
+    while time.monotonic() < end:
+        context.checkpoint()
+        context.progress(int(payload.seconds * 10 - (end - time.monotonic()) * 10), int(payload.seconds * 10))
+        time.sleep(0.05)
+    _trace(payload, context, "end")
+
+
+@task("probe.fail", payload=Probe, retry=QUICK, time_limit_seconds=3)
+def fail(payload: Probe, context: JobContext) -> str:
+    """Fail in the way asked for in the first ``failures`` attempts, then succeed."""
+    _trace(payload, context, "run")
+    if context.attempt > payload.failures:
+        return "done"
+    match payload.how:
+        case "raise":
+            raise ValueError("asked to fail")
+        case "permanent":
+            raise PermanentError("asked to fail for good")
+        case "later":
+            raise RetryLater("asked to come back", delay_seconds=0.1)
+        case "exit":
+            raise SystemExit(3)
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "memory":
+            raise MemoryError("asked to run out of memory")
+        case "os-exit":
+            os._exit(1)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            while True:
+                try:
+                    time.sleep(60)
+                except Exception:  # the soft limit is ignored, so that the hard one must end this
+                    continue
+        case "unpicklable":
+            raise type("Odd", (Exception,), {"__reduce__": lambda self: 1 / 0})("asked to raise what can not travel")
+    raise AssertionError(payload.how)
