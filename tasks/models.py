@@ -70,6 +70,7 @@ class Job(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("cancel_job", "Can cancel jobs")]
         constraints = [
             models.UniqueConstraint(fields=["task", "idempotency_key"], name="job_idempotency"),
             models.CheckConstraint(condition=Q(state__in=JobState.values), name="job_state_is_known"),
@@ -204,6 +205,7 @@ class DeadLetter(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("replay_deadletter", "Can replay dead letters")]
         constraints = [
             models.UniqueConstraint(fields=["job", "attempt"], name="dead_letter_per_death"),
             models.UniqueConstraint(fields=["evidence_key"], name="dead_letter_evidence"),

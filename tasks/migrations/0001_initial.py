@@ -58,6 +58,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'permissions': [('cancel_job', 'Can cancel jobs')],
             },
         ),
         migrations.CreateModel(
@@ -135,6 +136,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'permissions': [('replay_deadletter', 'Can replay dead letters')],
                 'indexes': [models.Index(fields=['state', '-id'], name='dead_letter_state')],
                 'constraints': [models.UniqueConstraint(fields=('job', 'attempt'), name='dead_letter_per_death'), models.UniqueConstraint(fields=('evidence_key',), name='dead_letter_evidence')],
             },
