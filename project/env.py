@@ -67,6 +67,9 @@ class Env(BaseSettings):
     flower_port: int = Field(5555, ge=1, le=65535, description="Where Flower listens, on loopback.")
     flower_url: str = Field("", description="Link to Flower in the admin; empty hides it.")
 
+    operator_name: str = Field("operator", description="Whom `manage.py ensure_operator` creates.")
+    operator_password: SecretStr = Field(SecretStr(""), description="That login's password; `make up` makes one.")
+
     max_payload_bytes: int = Field(262_144, ge=1, description="Largest payload of one job, as JSON.")
     health_max_messages: int = Field(1000, ge=0, description="/health/queue warns past this many messages in a queue.")
     relay_grace_seconds: float = Field(

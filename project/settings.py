@@ -4,7 +4,7 @@ import dj_database_url
 import dj_email_url
 
 from project import env as environment
-from tasks.topology import TOPOLOGY, WORK_QUEUE
+from tasks.topology import WORK_QUEUE
 
 env = environment.load()
 BASE_DIR = environment.BASE_DIR
@@ -35,6 +35,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "project.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -117,6 +118,8 @@ TASKS_WORKER_STALE_SECONDS = env.worker_stale_seconds
 TASKS_RETAIN_JOBS_DAYS = env.retain_jobs_days
 TASKS_RABBITMQ_API_URL = env.rabbitmq_api_url
 TASKS_FLOWER_URL = env.flower_url
+TASKS_OPERATOR_NAME = env.operator_name
+TASKS_OPERATOR_PASSWORD = env.operator_password.get_secret_value()
 
 # Celery. Its defaults lose a message in most kinds of failure; each line here closes one of them or follows from it.
 CELERY_BROKER_URL = env.broker_url
@@ -150,5 +153,3 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "run/beat-schedule")
 CELERY_BEAT_SCHEDULE = {"prune": {"task": "platform.prune", "schedule": 3600.0}}
-CELERY_DB_REUSE_MAX = None
-_ = TOPOLOGY

@@ -1,0 +1,22 @@
+"""Root of the HTTP API."""
+
+from django.http import HttpRequest
+from ninja import NinjaAPI
+
+from project.problems import PROBLEM_TYPES, add_problem_handlers
+from tasks.http import router as jobs
+
+api = NinjaAPI(
+    title="Task platform",
+    version="1",
+    description="Accept work at once; a broker spreads it over workers. Errors are problems of RFC 9457.",
+    urls_namespace="api",
+)
+add_problem_handlers(api)
+api.add_router("", jobs)
+
+
+@api.get("/problems/{slug}", tags=["problems"], summary="What a problem type means")
+def read_problem_type(request: HttpRequest, slug: str) -> dict[str, str | int]:
+    kind = PROBLEM_TYPES.get(slug) or PROBLEM_TYPES["not-found"]
+    return {"status": kind.status, "title": kind.title, "remedy": kind.remedy}
