@@ -35,9 +35,10 @@ class JobTask(Task):
             result = self.spec.function(model, _context(self.name, job))
         except Exception as error:
             self._fail(error, job)
-        except (SystemExit, KeyboardInterrupt, MemoryError) as error:
-            # Left alone, these end the child, and MemoryError the whole worker.
-            self._fail(AttemptCrashed(f"the task raised {error!r}"), job)
+        except (SystemExit, KeyboardInterrupt) as error:  # left alone, these end the child
+            crashed = AttemptCrashed(f"the task raised {error!r}")
+            crashed.__cause__ = error
+            self._fail(crashed, job)
         try:
             job["outcome"] = Outcome(succeeded=True, result=_as_json(result))
         except InvalidJob as error:  # the work is done: another attempt would only do it twice
@@ -65,7 +66,7 @@ class JobTask(Task):
 
 
 class AttemptCrashed(TaskPlatformError):
-    """The task tried to end its process, or ran out of memory."""
+    """The task tried to end its process, or ended without an outcome."""
 
 
 def register(app: Celery) -> None:

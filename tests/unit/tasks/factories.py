@@ -1,0 +1,32 @@
+"""Rows for tests, made the way the platform makes them."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from tasks.models import Job, JobEvent, WorkerProcess
+from tasks.states import JobState
+from tasks.worker.supervision import HOST
+
+
+def make_worker(**values: Any) -> WorkerProcess:
+    return WorkerProcess.objects.create(**{"name": "w@test", "host": HOST, "pid": 1, **values})
+
+
+def make_job(state: str = JobState.QUEUED, **values: Any) -> Job:
+    now = timezone.now()
+    defaults: dict[str, Any] = {"task": "probe.echo", "queue": "work-queue", "payload": {"text": "x"}, "state": state}
+    if state == JobState.QUEUED:
+        defaults |= {"queued_at": now}
+    elif state in (JobState.SCHEDULED, JobState.RETRYING):
+        defaults |= {"due_at": now}
+    elif state == JobState.RUNNING:
+        defaults |= {"attempt": 1, "queued_at": now, "started_at": now}
+    else:
+        defaults |= {"attempt": 1, "finished_at": now}
+    return Job.objects.create(**{**defaults, **values})
+
+
+def kinds(job: Job) -> list[str]:
+    """What the job's history says, oldest first."""
+    return list(JobEvent.objects.filter(job=job).order_by("id").values_list("kind", flat=True))

@@ -1,0 +1,112 @@
+import subprocess
+import sys
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_celery_results.models import TaskResult
+
+from tasks.models import DeadLetter, Job
+from tasks.states import JobState
+from tasks.worker.claiming import Answer, claim, hand_back
+from tasks.worker.envelope import Envelope
+from tests.unit.tasks.factories import kinds, make_job, make_worker
+
+pytestmark = pytest.mark.django_db
+
+
+def message_of(job: Job, attempt: int = 1) -> Envelope:
+    return Envelope(job.pk, attempt, job.task)
+
+
+def test_a_claim_returns_the_row_as_it_now_is():
+    job, worker = make_job(payload={"text": "x"}), make_worker()
+    (claimed,) = claim([message_of(job)], worker)
+    assert claimed.answer is Answer.RUN
+    assert (claimed.job.state, claimed.job.attempt, claimed.job.payload) == (JobState.RUNNING, 1, {"text": "x"})
+    assert claimed.job.worker_id == worker.pk
+    assert kinds(job) == ["running"]
+
+
+def test_many_messages_are_claimed_together_in_their_order(django_assert_max_num_queries):
+    jobs, worker = [make_job() for _ in range(50)], make_worker()
+    with django_assert_max_num_queries(6):
+        claims = claim([message_of(job) for job in reversed(jobs)], worker)
+    assert [claimed.job.pk for claimed in claims] == [job.pk for job in reversed(jobs)]
+
+
+def test_second_claim_loses():
+    job, worker = make_job(), make_worker()
+    claims = [claim([message_of(job)], worker)[0] for _ in range(2)]
+    assert [claimed.answer for claimed in claims] == [Answer.RUN, Answer.DROP]
+    assert kinds(job) == ["running", "duplicate"]
+
+
+def test_of_equal_messages_at_hand_the_first_wins():
+    job = make_job()
+    claims = claim([message_of(job)] * 3, make_worker())
+    assert [claimed.answer for claimed in claims] == [Answer.RUN, Answer.DROP, Answer.DROP]
+
+
+@pytest.mark.parametrize("state", [JobState.RETRYING, JobState.SCHEDULED, JobState.SUCCEEDED, JobState.CANCELLED])
+def test_a_message_for_a_job_that_moved_on_is_dropped(state):
+    job = make_job(state)
+    assert claim([message_of(job)], make_worker())[0].answer is Answer.DROP
+    job.refresh_from_db()
+    assert job.state == state
+
+
+def test_an_old_attempts_message_does_not_start_the_next_one():
+    job = make_job(attempt=3)
+    assert claim([message_of(job, 3)], make_worker())[0].answer is Answer.DROP
+    assert claim([message_of(job, 4)], make_worker())[0].answer is Answer.RUN
+
+
+def test_an_expired_job_is_buried():
+    job = make_job(expires_at=timezone.now() - timedelta(seconds=1))
+    assert claim([message_of(job)], make_worker())[0].answer is Answer.REJECT
+    job.refresh_from_db()
+    assert (job.state, DeadLetter.objects.get(job=job).reason) == (JobState.DEAD, "expired")
+
+
+def test_a_message_of_a_dead_job_still_reaches_the_dead_queue():
+    assert claim([message_of(make_job(JobState.DEAD))], make_worker())[0].answer is Answer.REJECT
+
+
+def test_a_message_of_no_job_is_rejected():
+    assert claim([Envelope(uuid.uuid4(), 1, "probe.echo")], make_worker())[0].answer is Answer.REJECT
+
+
+def gone_process_id() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_a_redelivery_after_its_worker_died_counts_the_attempt_as_lost():
+    dead = make_worker(pid=gone_process_id())
+    job = make_job(JobState.RUNNING, worker=dead)
+    assert claim([message_of(job)], make_worker())[0].answer is Answer.DROP
+    job.refresh_from_db()
+    assert (job.state, job.attempt) == (JobState.RETRYING, 1)
+    assert TaskResult.objects.get().task_id == f"{job.pk}.1"
+
+
+@pytest.mark.parametrize("owner", [{"pid": 1}, {"host": "elsewhere", "pid": 2**22 - 1}])
+def test_a_redelivery_while_its_worker_may_live_is_a_duplicate(owner):
+    job = make_job(JobState.RUNNING, worker=make_worker(**owner))
+    claim([message_of(job)], make_worker())
+    job.refresh_from_db()
+    assert job.state == JobState.RUNNING
+    assert kinds(job) == ["duplicate"]
+
+
+def test_a_handed_back_attempt_is_not_spent():
+    job, worker = make_job(), make_worker()
+    claim([message_of(job)], worker)
+    hand_back([(job.pk, 1)])
+    job.refresh_from_db()
+    assert (job.state, job.attempt, job.worker) == (JobState.QUEUED, 0, None)
+    assert claim([message_of(job)], worker)[0].answer is Answer.RUN
+    assert kinds(job) == ["running", "handed_back", "running"]

@@ -1,0 +1,100 @@
+import uuid
+from datetime import datetime
+
+import pytest
+
+from tasks.brokers import DeadMessage
+from tasks.dead_letters import bury
+from tasks.models import DeadLetter
+from tasks.states import JobState
+from tasks.worker.collector import collect, jsonable
+from tests.unit.tasks.factories import make_job
+
+pytestmark = pytest.mark.django_db
+
+
+def dead_message(job_id=None, **values) -> DeadMessage:
+    defaults = {
+        "dead_queue": "work-queue.dead",
+        "queue": "work-queue",
+        "body": b"[[], {}, {}]",
+        "exchange": "work-exchange",
+        "routing_key": "work",
+        "content_type": "application/json",
+        "headers": {"task": "probe.echo", "id": f"{job_id or uuid.uuid4()}.1"},
+        "deaths": [{"queue": "work-queue", "reason": "rejected", "count": 1, "time": datetime(2026, 1, 1)}],
+    }
+    return DeadMessage(**{**defaults, **values})
+
+
+def test_a_dead_jobs_letter_gets_the_brokers_evidence():
+    job = make_job(JobState.RUNNING)
+    bury(job, JobState.RUNNING, reason="exhausted", error="no")
+    collect(dead_message(job.pk))
+    letter = DeadLetter.objects.get()
+    assert (letter.reason, letter.exchange, bytes(letter.body)) == ("exhausted", "work-exchange", b"[[], {}, {}]")
+    assert letter.properties["deaths"][0]["time"] == "2026-01-01T00:00:00"
+
+
+def test_a_message_collected_twice_leaves_one_letter():
+    message = dead_message(body=b"garbage")
+    collect(message)
+    collect(message)
+    assert DeadLetter.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"body": b"\xff\x00"}, "undecodable"),
+        ({"content_type": "text/plain"}, "undecodable"),
+        ({"headers": {}}, "unknown_message"),
+        ({"headers": {"task": "nope.nope", "id": f"{uuid.uuid4()}.1"}}, "unknown_task"),
+        ({}, "unknown_message"),
+        ({"headers": {}, "queue": "", "dead_queue": "unrouted-queue", "deaths": []}, "unrouted"),
+    ],
+)
+def test_what_never_reached_a_task_gets_a_letter_of_its_own(values, reason):
+    collect(dead_message(**values))
+    letter = DeadLetter.objects.get()
+    assert (letter.reason, letter.job) == (reason, None)
+    assert letter.error
+
+
+def test_an_unknown_task_ends_its_job():
+    job = make_job(task="nope.nope")
+    collect(dead_message(headers={"task": "nope.nope", "id": f"{job.pk}.1"}))
+    job.refresh_from_db()
+    assert (job.state, DeadLetter.objects.get().job_id) == (JobState.DEAD, job.pk)
+
+
+def test_a_message_the_broker_gave_up_ends_its_job():
+    job = make_job()
+    collect(dead_message(job.pk, deaths=[{"queue": "work-queue", "reason": "delivery_limit", "count": 1}]))
+    job.refresh_from_db()
+    letter = DeadLetter.objects.get()
+    assert (job.state, letter.reason) == (JobState.DEAD, "delivery_limit")
+    assert "delivery_limit by work-queue" in letter.error
+
+
+def test_garbage_that_names_a_good_job_does_not_end_it():
+    job = make_job()
+    collect(dead_message(job.pk, body=b"garbage"))
+    job.refresh_from_db()
+    assert job.state == JobState.QUEUED
+
+
+def test_a_jobs_misaddressed_message_is_left_to_the_relay():
+    job = make_job()
+    collect(dead_message(job.pk, queue="", dead_queue="unrouted-queue", deaths=[]))
+    job.refresh_from_db()
+    assert (job.state, DeadLetter.objects.count()) == (JobState.QUEUED, 0)
+
+
+def test_headers_of_any_kind_are_kept():
+    nan = float("nan")
+    collect(dead_message(body=b"x", headers={"b": b"\xff", "n": nan, "z": "a\0b", "t": datetime(2026, 1, 1), "l": [(1,)]}))
+    assert DeadLetter.objects.get().headers == {
+        "b": "/w==", "n": "nan", "z": "a\\0b", "t": "2026-01-01T00:00:00", "l": [[1]],
+    }  # fmt: skip
+    assert jsonable({1: None}) == {"1": None}

@@ -1,0 +1,107 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from tasks.brokers import JobMessage, QueueMissing
+from tasks.errors import BrokerUnavailable
+from tasks.states import JobState
+from tasks.worker.relay import ClaimMarks, publish_due, publish_missing
+from tests.unit.tasks.factories import kinds, make_job
+
+pytestmark = pytest.mark.django_db
+
+
+class FakeBroker:
+    """Keeps what is published; ``depths`` is what it says of its queues."""
+
+    def __init__(self, depths: dict[str, int] | None = None):
+        self.published: list[JobMessage] = []
+        self.depths = depths or {}
+        self.declared = 0
+
+    def publish(self, messages):
+        self.published += messages
+        return {message.id for message in messages}
+
+    def depth(self, queue):
+        depth = self.depths.get(queue, 0)
+        if depth < 0:
+            raise QueueMissing(queue)
+        return depth
+
+    def apply_topology(self):
+        self.declared += 1
+        return []
+
+
+def ago(seconds: float):
+    return timezone.now() - timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("state", [JobState.SCHEDULED, JobState.RETRYING])
+def test_a_due_job_is_queued_and_published(state):
+    broker, job = FakeBroker(), make_job(state, due_at=ago(1), attempt=1)
+    assert publish_due(broker) == 1
+    job.refresh_from_db()
+    assert (job.state, job.due_at, kinds(job)) == (JobState.QUEUED, None, ["queued"])
+    assert [message.attempt for message in broker.published] == [2]
+    assert publish_due(broker) == 0
+
+
+def test_a_job_that_is_not_due_waits():
+    make_job(JobState.SCHEDULED, due_at=ago(-60))
+    assert publish_due(FakeBroker()) == 0
+
+
+def test_a_job_in_an_empty_queue_has_lost_its_message():
+    broker, job = FakeBroker(), make_job(queued_at=ago(60))
+    assert publish_missing(broker, ClaimMarks()) == 1
+    assert (kinds(job), len(broker.published)) == (["republished"], 1)
+    assert publish_missing(broker, ClaimMarks()) == 0, "published again at once"
+
+
+def test_a_young_job_is_given_time():
+    make_job(queued_at=ago(1))
+    assert publish_missing(FakeBroker(), ClaimMarks()) == 0
+
+
+def test_a_job_in_a_long_queue_is_left_to_wait():
+    make_job(queued_at=ago(600))
+    assert publish_missing(FakeBroker({"work-queue": 5}), ClaimMarks()) == 0
+
+
+def test_a_queue_that_has_gone_past_a_job_has_lost_its_message():
+    lost, later = make_job(queued_at=ago(600)), make_job(JobState.RUNNING, queued_at=ago(300))
+    waiting = make_job(queued_at=ago(200))
+    marks, broker = ClaimMarks(), FakeBroker({"work-queue": 5})
+    marks.note(later, now=-1000)
+    assert publish_missing(broker, marks) == 1
+    assert [message.job_id for message in broker.published] == [lost.pk] != [waiting.pk]
+
+
+def test_a_missing_queue_is_declared_and_its_jobs_published_again():
+    broker, _ = FakeBroker({"work-queue": -1}), make_job(queued_at=ago(60))
+    assert (publish_missing(broker, ClaimMarks()), broker.declared) == (1, 1)
+
+
+def test_with_the_broker_away_nothing_is_touched():
+    class Away(FakeBroker):
+        def depth(self, queue):
+            raise BrokerUnavailable("away")
+
+    job = make_job(queued_at=ago(60))
+    with pytest.raises(BrokerUnavailable):
+        publish_missing(Away(), ClaimMarks())
+    assert kinds(job) == []
+
+
+def test_marks_speak_only_of_claims_older_than_the_grace():
+    marks = ClaimMarks()
+    early, late = make_job(queued_at=ago(100)), make_job(queued_at=ago(50))
+    assert marks.passed("work-queue", 10, now=0) is None
+    marks.note(early, now=0)
+    marks.note(late, now=20)
+    assert marks.passed("work-queue", 10, now=5) is None
+    assert marks.passed("work-queue", 10, now=25) == early.queued_at
+    assert marks.passed("work-queue", 10, now=31) == late.queued_at

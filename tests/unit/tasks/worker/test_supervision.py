@@ -1,0 +1,53 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from tasks.models import DeadLetter, WorkerProcess
+from tasks.states import JobState
+from tasks.worker import supervision
+from tests.unit.tasks.factories import kinds, make_job, make_worker
+
+pytestmark = pytest.mark.django_db
+
+
+def silent_worker() -> WorkerProcess:
+    return make_worker(seen_at=timezone.now() - timedelta(minutes=5))
+
+
+@pytest.mark.parametrize(
+    "owner", [lambda: None, silent_worker, lambda: make_worker(stopped_at=timezone.now())], ids=["none", "silent", "off"]
+)
+def test_the_attempt_of_a_worker_that_is_gone_is_counted_and_retried(owner):
+    job = make_job(JobState.RUNNING, worker=owner())
+    assert supervision.bury_or_retry_lost_attempts() == 1
+    job.refresh_from_db()
+    assert job.state == JobState.RETRYING
+    assert "WorkerLost" in job.error
+
+
+def test_the_attempt_of_a_living_worker_is_left_alone():
+    job = make_job(JobState.RUNNING, worker=make_worker())
+    assert supervision.bury_or_retry_lost_attempts() == 0
+    assert kinds(job) == []
+
+
+def test_a_sign_of_life_saves_the_attempt():
+    worker = silent_worker()
+    make_job(JobState.RUNNING, worker=worker)
+    supervision.beat(worker)
+    assert supervision.bury_or_retry_lost_attempts() == 0
+
+
+def test_the_last_lost_attempt_buries_the_job():
+    job = make_job(JobState.RUNNING, attempt=3, worker=silent_worker())
+    supervision.bury_or_retry_lost_attempts()
+    job.refresh_from_db()
+    assert (job.state, DeadLetter.objects.get().reason) == (JobState.DEAD, "worker_lost")
+
+
+def test_a_job_of_a_task_this_build_does_not_know_is_retried_too():
+    job = make_job(JobState.RUNNING, task="gone.gone")
+    supervision.bury_or_retry_lost_attempts()
+    job.refresh_from_db()
+    assert job.state == JobState.RETRYING
