@@ -1,0 +1,70 @@
+"""Build the message, and see it through until nobody is left waiting."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from email.utils import parseaddr
+from functools import partial
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.utils.encoding import punycode
+
+from notifications.channels.base import AllRefused, Channel, Receipt
+from notifications.channels.email import Email
+from notifications.plain_text import text_from_html
+from tasks.api import PermanentError, RetryLater
+
+Once = Callable[[str, Callable[[], Any]], Any]
+"""JobContext.once: do it unless an earlier attempt did, and return what it returned."""
+
+
+def compose(*, job_id: UUID, to: Sequence[str], cc: Sequence[str], subject: str, text: str, html: str | None) -> Email:
+    """The e-mail of one job. Its Message-ID is the same in every attempt, on every host: receivers know it again."""
+    sender = settings.DEFAULT_FROM_EMAIL
+    domain = punycode(parseaddr(sender)[1].rpartition("@")[2])
+    return Email(
+        message_id=f"<{job_id}@{domain}>",
+        sender=sender,
+        to=tuple(to),
+        cc=tuple(cc),
+        recipients=tuple(dict.fromkeys([*to, *cc])),
+        subject=subject,
+        text=text if text.strip() else text_from_html(html or ""),
+        html=html,
+    )
+
+
+def deliver(email: Email, channel: Channel[Email], once: Once) -> Receipt:
+    """Send ``email`` to each recipient exactly once, over as many attempts as it takes.
+
+    A server may accept some recipients and put others off. Each round is remembered by ``once``, so that a later
+    attempt, or a replay, sends only to those still waiting. Recipients refused for good beside accepted ones are no
+    failure of the job: the receipt names them. Raises what the channel raises.
+    """
+    accepted: list[str] = []
+    refused: dict[str, str] = {}
+    for number in count(1):
+        waiting = tuple(address for address in email.recipients if address not in accepted and address not in refused)
+        if not waiting:
+            break
+        effect = partial(_send, channel, replace(email, recipients=waiting))
+        try:
+            # Those put off are asked about again at once, which settles "too many recipients"; a greylist raises.
+            done = once("send" if number == 1 else f"send {number}", effect)
+        except AllRefused as error:
+            if not accepted:
+                raise
+            done = {"accepted": [], "refused": error.refused}
+        except (RetryLater, PermanentError) as error:
+            if accepted:
+                error.args = (f"{error} (these have it already: {', '.join(accepted)})",)
+            raise
+        accepted += done["accepted"]
+        refused |= done["refused"]
+    return Receipt(accepted=accepted, refused=refused)
+
+
+def _send(channel: Channel[Email], email: Email) -> dict[str, Any]:
+    return asdict(channel.send(email))
