@@ -2,6 +2,10 @@
 
 import sys
 
-from compose.private.commands import main
+from compose.private.interpreter import require_fitting
+
+require_fitting()
+
+from compose.private.commands import main  # noqa: E402  an old Python must not even read it
 
 sys.exit(main(sys.argv[1:]))

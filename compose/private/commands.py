@@ -1,45 +1,119 @@
-"""The command line."""
+"""The command line: one function a command, whose docstring is its help."""
 
 import argparse
+import os
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from compose.private import VAR, envfile, signals, system
+from compose.private import ROOT, VAR, environment, lint, signals, system, up
 from compose.private.console import say
+from compose.private.envfile import Secrets
 from compose.private.problems import Problem
-from compose.private.servers import ALL, private_servers
+from compose.private.process import run
+from compose.private.servers import ALL, erase, held, private_servers
 
-ADDRESSES = VAR / "run" / "platform.env"
 
-
-def servers() -> int:
-    """Run the three servers alone until Ctrl-C; their addresses stand in var/run/platform.env meanwhile."""
-    system.ensure_installed(ALL)
-    with private_servers(VAR) as running:
-        envfile.write(ADDRESSES, running.environment)
-        try:
-            say(f"RabbitMQ, PostgreSQL and Redis are ready; their addresses: {ADDRESSES}")
-            while not signals.requested():
-                time.sleep(0.2)
-            say("stopping")
-        finally:
-            ADDRESSES.unlink(missing_ok=True)
+def run_up(arguments: Sequence[str]) -> int:
+    """run the whole platform until Ctrl-C"""
+    up.up()
     return 0
 
 
-COMMANDS = {command.__name__: command for command in (servers,)}
+def run_servers(arguments: Sequence[str]) -> int:
+    """run RabbitMQ, PostgreSQL and Redis alone until Ctrl-C, their addresses in var/run/platform.env"""
+    system.ensure_installed(ALL)
+    with private_servers(VAR) as servers, up.written(up.ADDRESSES, servers.environment):
+        say(f"RabbitMQ, PostgreSQL and Redis are ready; their addresses: {up.ADDRESSES}")
+        while not signals.requested():
+            time.sleep(0.2)
+        say("stopping; a second Ctrl-C kills at once")
+    return 0
+
+
+def run_test(arguments: Sequence[str]) -> int:
+    """run pytest, with fresh servers of its own; arguments are pytest's"""
+    return _run_with_servers(VAR / "test", [environment.PYTHON, "-m", "pytest", *arguments])
+
+
+def run_demo(arguments: Sequence[str]) -> int:
+    """run the main kinds of jobs end to end, with fresh servers of its own"""
+    return _run_with_servers(VAR / "demo", [environment.PYTHON, "manage.py", "demo", *arguments])
+
+
+def run_lint(arguments: Sequence[str]) -> int:
+    """check style, types, imports and the compose files"""
+    environment.ensure()
+    failed = lint.failures()
+    say(f"failed: {', '.join(failed)}" if failed else "all checks passed")
+    return len(failed) > 0
+
+
+def run_setup(arguments: Sequence[str]) -> int:
+    """install what is missing and start nothing"""
+    environment.ensure()
+    system.ensure_installed(ALL)
+    return 0
+
+
+def run_lock(arguments: Sequence[str]) -> int:
+    """lock requirements/*.in with hashes; uv chooses, arguments such as --upgrade are its own"""
+    environment.lock_requirements(arguments)
+    return 0
+
+
+def run_clean(arguments: Sequence[str]) -> int:
+    """end what a killed run left behind, delete var/ and .venv/"""
+    with held(VAR), held(VAR / "test"), held(VAR / "demo"):
+        erase(VAR)
+    shutil.rmtree(environment.VENV, ignore_errors=True)
+    return 0
+
+
+def _run_with_servers(directory: Path, command: Sequence[str | Path]) -> int:
+    """Exit code of a command that finds fresh servers in its environment, and in PRIVATE_SERVERS_DIRECTORY a place
+    where it may start more of them to break, which ends with it."""
+    environment.ensure()
+    system.ensure_installed(ALL)
+    breakable = directory / "breakable"
+    with private_servers(directory, fresh=True) as servers:
+        erase(breakable)
+        values = {
+            **servers.environment,
+            "SECRET_KEY": Secrets(directory / "run" / "secrets").get("SECRET_KEY"),
+            "PRIVATE_SERVERS_DIRECTORY": str(breakable),
+        }
+        try:
+            return run(command, cwd=ROOT, environment={**os.environ, **values})
+        finally:
+            erase(breakable)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "up": run_up,
+    "servers": run_servers,
+    "test": run_test,
+    "demo": run_demo,
+    "lint": run_lint,
+    "setup": run_setup,
+    "lock": run_lock,
+    "clean": run_clean,
+}
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Exit code of one command. A problem is printed, with what mends it, and not its traceback."""
     parser = argparse.ArgumentParser(prog="python3 -m compose.private")
-    parser.add_argument("command", choices=COMMANDS)
-    options = parser.parse_args(arguments)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.__doc__, add_help=False).set_defaults(command=command)
+    options, rest = parser.parse_known_args(arguments)
     signals.listen()
     try:
-        return COMMANDS[options.command]()
+        return int(options.command(rest))
     except Problem as problem:
         say(str(problem))
         return problem.exit_code
     except signals.Stopped:
-        say("stopped")
         return 130

@@ -16,7 +16,7 @@ def read(path: Path) -> dict[str, str]:
 
 
 def write(path: Path, values: Mapping[str, str]) -> None:
-    """Replace the file in one step, mode 0600. Values are quoted where a shell needs it. ValueError for a line break."""
+    """Replace the file in one step, mode 0600. Values are quoted where a shell needs it. ValueError for line breaks."""
     if broken := [key for key, value in values.items() if "\n" in value]:
         raise ValueError(f"a line break in {', '.join(broken)}")
     write_private(path, "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items()))
@@ -36,11 +36,11 @@ class Secrets:
     """Passwords and keys, each drawn once and kept, so that a second start opens the data of the first."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
 
-    def get(self, name: str) -> str:
-        kept = read(self.path)
+    def get(self, name: str, *, size_bytes: int = 24) -> str:
+        kept = read(self._path)
         if name not in kept:
-            kept[name] = secrets.token_hex(24)  # hex: valid in a URL, in RabbitMQ's and in Redis' configuration
-            write(self.path, kept)
+            kept[name] = secrets.token_hex(size_bytes)  # hex: safe in a URL and in every server's configuration
+            write(self._path, kept)
         return kept[name]

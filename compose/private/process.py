@@ -11,6 +11,8 @@ from typing import Any
 from compose.private import pids, signals
 from compose.private.problems import Problem
 
+Command = Sequence[str | Path]
+
 
 class Process:
     """A command that can be started, stopped, killed and frozen, over and over.
@@ -22,7 +24,7 @@ class Process:
     def __init__(
         self,
         name: str,
-        command: Sequence[str | Path],
+        command: Command,
         *,
         directory: Path,
         environment: Mapping[str, str],
@@ -112,7 +114,7 @@ class Process:
 
 
 def wait_until(
-    ready: Callable[[], bool], process: Process, *, seconds: float = 60, meanwhile: Callable[[], None] = lambda: None
+    ready: Callable[[], bool], process: Process, *, seconds: float = 60, meanwhile: Callable[[], object] = lambda: None
 ) -> None:
     """Return once ``ready()``. Problem with the log's end when the process dies or time is up; Stopped on a signal."""
     deadline = time.monotonic() + seconds
@@ -126,9 +128,7 @@ def wait_until(
         time.sleep(0.1)
 
 
-def run(
-    command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str] | None = None, grace_seconds: float = 30
-) -> int:
+def run(command: Command, *, cwd: Path, environment: Mapping[str, str] | None = None, grace_seconds: float = 30) -> int:
     """Run a command on our own terminal and return its exit code; a signal that reached us alone is passed on."""
     child = subprocess.Popen(command, cwd=cwd, env=environment)
     asked_at = None

@@ -1,7 +1,6 @@
 """The three servers together: started in parallel, used, stopped; for the launcher and for tests alike."""
 
-import fcntl
-import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from compose.private import pids
 from compose.private.console import say
 from compose.private.envfile import Secrets
+from compose.private.locks import locked
 from compose.private.ports import Ports
 from compose.private.postgresql import PostgreSQL
 from compose.private.problems import Problem
@@ -88,19 +88,24 @@ def running(servers: Servers, *, fresh: bool = False) -> Iterator[Servers]:
 def held(directory: Path) -> Iterator[None]:
     """Have the directory to ourselves, after ending what a killed predecessor left running in it.
 
-    Problem with the other's pid when it is taken. The kernel drops the lock with its holder, so none is ever stale.
+    Problem with the other's pid when it is taken.
     """
-    run = directory / "run"
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise Problem(f"already running in {directory}, pid {lock.read().strip()}: stop that one first") from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        if ended := pids.end_leftovers(run):
+
+    def refuse(pid: str) -> None:
+        raise Problem(f"already running in {directory}, pid {pid}: stop that one first")
+
+    with locked(directory / "run" / "lock", refuse):
+        if ended := pids.end_leftovers(directory / "run"):
             say(f"ended what an earlier run left behind: {', '.join(ended)}")
+        for log in directory.glob("log/*.log"):
+            log.replace(log.with_suffix(".log.1"))  # one earlier run is kept to read
         yield
+
+
+def erase(directory: Path) -> None:
+    """Delete a directory that nobody holds, with what still runs in it or in one below, and data that it links to."""
+    for run in directory.glob("**/run/"):
+        pids.end_leftovers(run)
+    for data in directory.glob("**/postgresql"):
+        shutil.rmtree(data.resolve())
+    shutil.rmtree(directory, ignore_errors=True)

@@ -33,6 +33,12 @@ def only_to_us() -> bool:
     return bool(_received) and _received[0] is not signal.SIGINT
 
 
+def hang_up() -> None:
+    """Nobody is reading any more: the same as a first signal."""
+    if not _received:
+        _received.append(signal.SIGHUP)
+
+
 def check() -> None:
     """Raises Stopped once a signal has come."""
     if requested():

@@ -1,0 +1,24 @@
+PRIVATE = python3 -m compose.private
+
+.PHONY: help up test demo lint lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
+
+up: ## run the whole platform until Ctrl-C; PORT=8001 and FLOWER_PORT=5556 choose other ports
+	@$(PRIVATE) up
+
+test: ## run every test against servers of its own; ARGS="-k retry" goes to pytest
+	@$(PRIVATE) test $(ARGS)
+
+demo: ## run the main kinds of jobs end to end, against servers of its own
+	@$(PRIVATE) demo $(ARGS)
+
+lint: ## check style, types, imports and the compose files
+	@$(PRIVATE) lint
+
+lock: ## lock requirements/*.in with hashes; ARGS=--upgrade takes new versions (maintainers)
+	@$(PRIVATE) lock $(ARGS)
+
+clean: ## end what a killed run left behind, delete var/ and .venv/
+	@$(PRIVATE) clean
