@@ -7,6 +7,7 @@ from io import BytesIO
 
 import pytest
 from PIL import ExifTags, Image, ImageCms
+from PIL.JpegImagePlugin import JpegImageFile
 
 from media.imaging import UnusablePicture, read, render
 from media.variants import VARIANTS, Variant
@@ -59,16 +60,19 @@ def test_a_photo_turned_on_its_side_still_fills_its_box():
     assert converted(encoded(four_corners(2000, 500), "JPEG", exif=exif), banner).size == (100, 400)
 
 
-def test_no_metadata_survives():
+@pytest.mark.parametrize("with_profile", [True, False])
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_no_metadata_survives(mode, with_profile):
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "Somebody"
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (52.0, 31.0, 12.0)
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    extras = {"exif": exif, "xmp": b"<x:xmpmeta>secret</x:xmpmeta>", "icc_profile": profile}
-    data = encoded(four_corners(), "JPEG", comment=b"secret comment", **extras)
+    extras = {"exif": exif, "xmp": b"<x:xmpmeta>secret</x:xmpmeta>", "comment": b"secret comment"}
+    if with_profile:
+        extras["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encoded(four_corners().convert(mode), "JPEG", **extras)
     before = Image.open(BytesIO(data))
     assert before.getexif().get_ifd(ExifTags.IFD.GPSInfo)
-    assert {"exif", "xmp", "icc_profile", "comment"} <= set(before.info)
+    assert extras.keys() <= before.info.keys()
 
     for rendition in render(read(data, VARIANTS), VARIANTS):
         after = Image.open(BytesIO(rendition.data))
@@ -193,12 +197,18 @@ def test_a_very_long_picture_keeps_at_least_one_pixel_of_height():
 def test_boxes_of_different_shapes_do_not_spoil_each_other():
     wide = Variant(name="wide", max_width_px=400, max_height_px=60, format="jpeg", quality=90)
     tall = Variant(name="tall", max_width_px=60, max_height_px=300, format="jpeg", quality=90)
-    picture = read(encoded(four_corners(800, 600), "PNG"), [wide, tall])
-    assert [(r.width_px, r.height_px) for r in render(picture, [wide, tall])] == [(80, 60), (60, 45)]
+    picture = read(encoded(Image.effect_noise((600, 800), 60), "PNG"), [wide, tall])
+    both, (alone,) = list(render(picture, [wide, tall])), render(picture, [tall])
+    assert [(r.width_px, r.height_px) for r in both] == [(45, 60), (60, 80)]
+    assert both[1].data == alone.data  # not made of the smaller one
 
 
-def test_a_large_jpeg_is_decoded_small():
+def test_a_large_jpeg_is_decoded_small(monkeypatch):
+    decoded = []
+    prepare = JpegImageFile.load_prepare
+    monkeypatch.setattr(JpegImageFile, "load_prepare", lambda self: decoded.append(self.size) or prepare(self))
     picture = read(encoded(four_corners(3200, 2400), "JPEG"), [JPEG])
+    assert decoded == [(800, 600)]
     assert picture.pixels.size == (480, 360)
     assert (picture.width_px, picture.height_px) == (3200, 2400)
 

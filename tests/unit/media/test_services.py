@@ -68,6 +68,18 @@ def test_a_second_attempt_replaces_rows_and_files(storage, upload):
     assert not stored_files(storage) & first_files
 
 
+def test_a_second_attempt_in_another_month_deletes_the_files_of_the_first(storage, upload):
+    job_id = uuid4()
+    variant = process(job_id=job_id).variants.get(name="thumb", format="webp")
+    variant.file.delete(save=False)
+    variant.file = storage.save(f"images/2001/12/{job_id}/1-thumb.webp", ContentFile(b"old"))
+    variant.save()
+
+    process(job_id=job_id, attempt=2)
+
+    assert stored_files(storage) == files_with_a_row()
+
+
 def test_a_second_attempt_sweeps_what_a_killed_one_left(storage, upload):
     job_id = uuid4()
     process(job_id=job_id)

@@ -43,10 +43,10 @@ class Post:
 
 
 class GruffPost(Post):
-    """Takes the mail, then answers the goodbye with an error."""
+    """Takes the mail, then answers the goodbye with a line longer than the protocol knows."""
 
     async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        return "500 not before I say so"
+        return "221 " + "bye " * 3000
 
 
 def free_port() -> int:

@@ -26,7 +26,8 @@ class Context(Memory):
     "changes",
     [
         pytest.param(
-            {"subject": "Zwei Kaffees für 5 € « prêt ! 👩‍👩‍👧"}, id="letters, spaces and pictures of all kinds"
+            {"subject": "Zwei Kaffees für 5 € « prêt\N{NO-BREAK SPACE}! 👩‍👩‍👧"},
+            id="letters, spaces and pictures of all kinds",
         ),
         pytest.param({"subject": "s" * 998}, id="longest subject"),
         pytest.param({"to": [f"a{n}@example.com" for n in range(50)]}, id="most recipients"),
