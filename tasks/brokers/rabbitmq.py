@@ -11,6 +11,7 @@ from typing import Any
 import amqp
 from amqp import spec
 from kombu import Connection, Consumer, Exchange, Message, Queue
+from kombu.exceptions import KombuError
 
 from tasks.brokers import rabbitmq_api
 from tasks.brokers.base import DeadMessage, JobMessage, QueueMissing, TopologyMismatch
@@ -83,6 +84,14 @@ class RabbitMQ:
         self._confirms: _Confirms | None = None
 
     def publish(self, messages: Sequence[JobMessage]) -> set[str]:
+        try:
+            return self._publish(messages)
+        except BrokerUnavailable as error:
+            if isinstance(error.__cause__, amqp.NotFound):  # an exchange was deleted: the caller's next try finds it
+                self.apply_topology()
+            raise
+
+    def _publish(self, messages: Sequence[JobMessage]) -> set[str]:
         with self._reaching():
             confirms = self._confirming()
             for message in messages:
@@ -182,9 +191,9 @@ class RabbitMQ:
                 self._connection = Connection(
                     self._url, connect_timeout=CONNECT_TIMEOUT_SECONDS, transport_options=dict(SOCKET_TIMEOUTS)
                 )
-                self._connection.connect()
+                self._connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, interval_max=0)
             yield self._connection
-        except (OSError, amqp.AMQPError) as error:
+        except (OSError, amqp.AMQPError, KombuError) as error:
             self.close()
             raise BrokerUnavailable(f"the broker can not be asked: {error or type(error).__name__}") from error
 
