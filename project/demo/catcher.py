@@ -1,0 +1,33 @@
+"""A mail server that keeps what it is sent."""
+
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+
+class Catcher:
+    """Listens on a free loopback port while used as a context manager. ``received``: (message, recipients), in order."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[EmailMessage, list[str]]] = []
+        self._controller = Controller(self, hostname="127.0.0.1", port=0)
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        message = message_from_bytes(envelope.content, policy=policy.default)
+        self.received.append((message, list(envelope.rcpt_tos)))
+        return "250 Kept"
+
+    @property
+    def url(self) -> str:
+        """What EMAIL_URL is set to."""
+        host, port = self._controller.server.sockets[0].getsockname()[:2]
+        return f"smtp://{host}:{port}"
+
+    def __enter__(self) -> "Catcher":
+        self._controller.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._controller.stop()
