@@ -40,7 +40,7 @@ class ImageAdmin(ReadOnly):
     list_per_page = 50
     search_fields = ["source", "job_id"]
     date_hierarchy = "created_at"
-    fields = ["pictures", "source", "original", "job", "attempt", "created_at"]
+    fields = ["source", "original", "job", "attempt", "created_at", "pictures"]
 
     def get_queryset(self, request: HttpRequest):
         return super().get_queryset(request).prefetch_related("variants")
