@@ -14,6 +14,7 @@ from tasks.errors import (
     UnknownTask,
 )
 from tasks.jobs import cancel, replay
+from tasks.monitoring.metrics import job_activity
 from tasks.payloads import StoredFile
 from tasks.registry import task
 from tasks.retry import RetryPolicy
@@ -35,6 +36,7 @@ __all__ = [
     "UnknownTask",
     "cancel",
     "enqueue",
+    "job_activity",
     "replay",
     "task",
 ]
