@@ -1,4 +1,4 @@
-"""PDF on A4, drawn straight on ReportLab's canvas: ten times faster than its flowing tables, and a row at a time.
+"""PDF on A4, drawn straight on ReportLab's canvas: six times faster than its flowing tables, and a row at a time.
 
 What grows with the table is about half a kilobyte a row, for the pages wait in memory until the file is closed.
 """
