@@ -6,8 +6,8 @@ from pathlib import Path
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 
-# DejaVu 2.37, free to pass on (fonts/LICENSE): some 5,900 characters. The Vera that ReportLab ships has 283, none of them
-# Greek or Cyrillic, and the one PyPI package of DejaVu requires a whole typesetting system.
+# DejaVu 2.37, free to pass on (fonts/LICENSE): some 5,900 characters. The Vera that ReportLab ships has 283, none of
+# them Greek or Cyrillic, and the one PyPI package of DejaVu requires a whole typesetting system.
 REGULAR = "DejaVuSansCondensed"
 BOLD = "DejaVuSansCondensed-Bold"
 FONTS_DIR = Path(__file__).parent / "fonts"
