@@ -34,7 +34,8 @@ class PostgreSQL(Server):
         self._port = ports.get("postgresql")
         self._password = secrets.get("POSTGRESQL_PASSWORD")
         self._user = UNPRIVILEGED if os.geteuid() == 0 else None  # it refuses to run as root
-        self._cluster = self.data / "cluster"
+        self._folder = self._choose_folder()
+        self._cluster = self._folder / "cluster"
         self._programs = self._find_programs()
         settings = (
             f"--listen_addresses={LOOPBACK}",
@@ -62,12 +63,12 @@ class PostgreSQL(Server):
         return programs
 
     def _prepare(self) -> None:
-        self._make_data_folder()
+        self._make_folder()
         if self._cluster.exists():
             return
-        draft = self.data / "draft"  # renamed when complete, so that an interrupted start leaves nothing half made
+        draft = self._folder / "draft"  # renamed when complete, so that an interrupted start leaves nothing half made
         shutil.rmtree(draft, ignore_errors=True)
-        password = self.data / "password"
+        password = self._folder / "password"
         write_private(password, self._password)
         if self._user:
             shutil.chown(password, self._user)
@@ -77,24 +78,23 @@ class PostgreSQL(Server):
         password.unlink()
         draft.rename(self._cluster)
 
-    def _make_data_folder(self) -> None:
-        """Make ``data`` for the account that runs the server.
+    def _choose_folder(self) -> Path:
+        """``data``, or the home of the account that runs the server where it can not reach ours, say below /root.
 
-        That account may be unable to reach our folder at all, say below /root. Then the data goes into its own home,
-        which survives a reboot and is nobody else's to prepare, unlike /var/tmp; ``data`` becomes a link to it.
+        That home survives a reboot and is nobody else's to prepare, unlike /var/tmp. ``data`` becomes a link to it.
         """
-        self.data.parent.mkdir(parents=True, exist_ok=True)
-        if self._user and not self._can_reach(self.data.parent):
-            key = hashlib.sha256(str(self.data).encode()).hexdigest()[:12]
-            home = Path(pwd.getpwnam(self._user).pw_dir, f"private-{key}")
-            if self.data.resolve() != home:
-                say(f"{self._user} can not reach {self.data.parent}: PostgreSQL's data goes to {home}")
-                self.data.unlink(missing_ok=True)
-                self.data.symlink_to(home)
-        folder = self.data.resolve()
-        folder.mkdir(mode=0o700, exist_ok=True)
+        if not self._user or self._can_reach(self.directory):
+            return self.data
+        key = hashlib.sha256(str(self.data).encode()).hexdigest()[:12]
+        return Path(pwd.getpwnam(self._user).pw_dir, f"private-{key}")
+
+    def _make_folder(self) -> None:
+        if self._folder != self.data and not self.data.is_symlink():
+            say(f"{self._user} can not reach {self.directory}: PostgreSQL's data goes to {self._folder}")
+            self.data.symlink_to(self._folder)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         if self._user:
-            shutil.chown(folder, self._user, self._user)
+            shutil.chown(self._folder, self._user, self._user)
 
     def _can_reach(self, folder: Path) -> bool:
         return subprocess.run(["test", "-x", folder], check=False, cwd="/", **as_user(self._user)).returncode == 0

@@ -1,56 +1,35 @@
-"""The platform's own processes: web, two workers, beat, Flower, and the steps before them."""
+"""The platform's own processes. What each runs stands in compose/django/start, which the containers call too."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from compose.private import ROOT
-from compose.private.environment import VENV
-from compose.private.ports import LOOPBACK
-from compose.private.process import Process
+from compose.private.environment import PYTHON, VENV
+from compose.private.process import Command, Process
 
-# Short jobs and long ones apart, so that no one-time password waits behind a thousand-page report.
-WORKERS = {
-    "fast": "priority-queue,email-queue,sms-queue,push-queue,work-queue,request-queue",
-    "heavy": "report-queue,image-queue",
-}
-
-STEPS = {
-    "migrate": ("migrate", "--no-input"),
-    "collectstatic": ("collectstatic", "--no-input"),
-    "operator": ("ensure_operator",),
-    "topology": ("topology", "apply"),
-}
+START = ROOT / "compose" / "django" / "start"
 
 
-def steps(directory: Path, environment: Mapping[str, str]) -> list[Process]:
+def preparation(directory: Path, environment: Mapping[str, str]) -> list[Process]:
     """Commands to be run to their end, one after the other, before anything else starts."""
-    return [
-        Process(
-            name, [VENV / "bin/python", "manage.py", *arguments], directory=directory, environment=environment, cwd=ROOT
-        )
-        for name, arguments in STEPS.items()
-    ]
+    collect = _process("collectstatic", [PYTHON, "manage.py", "collectstatic", "--no-input"], directory, environment)
+    return [collect, _process("prepare", [START, "prepare"], directory, environment)]
 
 
-def programs(directory: Path, environment: Mapping[str, str]) -> list[Process]:
-    """The processes that stay, in the order of their start. Secrets come by environment: `ps` shows a command line."""
-    bind = f"{LOOPBACK}:{environment['PORT']}"
-    gunicorn = ["gunicorn", "project.wsgi", "--bind", bind, "--workers", "2", "--threads", "8", "--no-control-socket"]
-    celery = ["celery", "--quiet", "-A", "project"]
-    commands = {"web": gunicorn}
-    for name, queues in WORKERS.items():
-        options = ["-n", f"{name}@%h", "-Q", queues, "--concurrency", "2", "--loglevel", "INFO"]
-        commands[f"worker-{name}"] = [*celery, "worker", *options]
-    commands["beat"] = [*celery, "beat", "--loglevel", "INFO"]
-    commands["flower"] = [*celery, "flower", f"--address={LOOPBACK}"]
-    return [
-        Process(
-            name,
-            [VENV / "bin" / command[0], *command[1:]],
-            directory=directory,
-            environment=environment,
-            cwd=ROOT,
-            grace_seconds=30,  # a worker finishes the jobs it has begun
-        )
-        for name, command in commands.items()
-    ]
+def programs(directory: Path, environment: Mapping[str, str]) -> dict[str, Process]:
+    """The processes that stay, by name, in the order of their start."""
+    names = ("web", "worker-fast", "worker-heavy", "beat", "flower")
+    return {name: _process(name, [START, name], directory, environment) for name in names}
+
+
+def _process(name: str, command: Command, directory: Path, environment: Mapping[str, str]) -> Process:
+    path = f"{VENV / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    return Process(
+        name,
+        command,
+        directory=directory,
+        environment={**environment, "PATH": path, "PYTHONUNBUFFERED": "1"},
+        cwd=ROOT,
+        grace_seconds=30,  # a worker finishes the jobs it has begun
+    )

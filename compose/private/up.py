@@ -14,7 +14,7 @@ from compose.private.envfile import Secrets
 from compose.private.ports import LOOPBACK, is_free
 from compose.private.problems import Problem
 from compose.private.process import Process, wait_until
-from compose.private.programs import programs, steps
+from compose.private.programs import preparation, programs
 from compose.private.servers import Servers, held, running
 from compose.private.supervisor import Watched, watch
 
@@ -36,7 +36,7 @@ def up() -> None:
         with running(Servers(VAR, wanted)) as servers:
             values = settings(servers.environment, ports, Secrets(VAR / "run" / "secrets"), os.environ)
             with written(ADDRESSES, values):
-                run_platform(servers, {**os.environ, **values, "PYTHONUNBUFFERED": "1"})
+                run_platform(servers, {**os.environ, **values})
 
 
 def servers_wanted(given: Mapping[str, str]) -> list[str]:
@@ -71,8 +71,6 @@ def settings(
     }
     names = {*chosen, *OVERRIDES, "RABBITMQ_API_URL"}
     values = chosen | {name: given[name] for name in sorted(names) if given.get(name)}
-    if api := values.get("RABBITMQ_API_URL"):
-        values["FLOWER_BROKER_API"] = api
     return values | {name: str(port) for name, port in ports.items()}
 
 
@@ -88,24 +86,24 @@ def written(path: Path, values: Mapping[str, str]) -> Iterator[None]:
 
 def run_platform(servers: Servers, values: Mapping[str, str]) -> None:
     """The platform's own processes, until a signal."""
-    preparation, lasting = steps(VAR, values), programs(VAR, values)
-    follower = Follower([process.log for process in (*preparation, *lasting)])
+    steps, lasting = preparation(VAR, values), programs(VAR, values)
+    follower = Follower([process.log for process in (*steps, *lasting.values())])
     try:
-        for step in preparation:
+        for step in steps:
             run_step(step, follower)
-        for program in lasting:
+        for program in lasting.values():
             program.start()
-        wait_until_answering(int(values["PORT"]), "/api/v1/health/live", lasting[0], follower)
-        wait_until_answering(int(values["FLOWER_PORT"]), "/", lasting[-1], follower)
+        wait_until_answering(int(values["PORT"]), "/api/v1/health/live", lasting["web"], follower)
+        wait_until_answering(int(values["FLOWER_PORT"]), "/", lasting["flower"], follower)
         let_all_speak(follower)
         print(welcome(values), flush=True)
         watched = [Watched(server.process, server.launch) for server in servers]
-        watch(watched + [Watched(program, program.start) for program in lasting], follower)
+        watch(watched + [Watched(program, program.start) for program in lasting.values()], follower)
     finally:
         say("stopping; a second Ctrl-C kills at once")
-        for program in reversed(lasting):
+        for program in reversed(lasting.values()):
             program.ask_to_stop()
-        for program in reversed(lasting):
+        for program in reversed(lasting.values()):
             program.stop()
         follower.poll()
 
