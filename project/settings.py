@@ -1,9 +1,9 @@
 """The one settings module, built from the typed environment (env.py)."""
 
 import dj_database_url
-import dj_email_url
 
 from project import env as environment
+from project.email_url import email_settings
 from tasks.topology import WORK_QUEUE
 
 env = environment.load()
@@ -94,11 +94,8 @@ STORAGES = {
     "staticfiles": {"BACKEND": "servestatic.storage.CompressedManifestStaticFilesStorage"},
 }
 
-vars().update(dj_email_url.parse(env.email_url))
-EMAIL_TIMEOUT = 30
+vars().update(email_settings(env.email_url, outbox=VAR_DIR / "outbox/email"))
 DEFAULT_FROM_EMAIL = env.default_from_email
-if env.email_url.startswith("file:"):
-    EMAIL_FILE_PATH = str(VAR_DIR / "outbox/email")
 
 LOGGING = {
     "version": 1,
