@@ -34,12 +34,12 @@ def run_servers(arguments: Sequence[str]) -> int:
 
 def run_test(arguments: Sequence[str]) -> int:
     """run pytest, with fresh servers of its own; arguments are pytest's"""
-    return _run_with_servers(VAR / "test", [environment.PYTHON, "-m", "pytest", *arguments])
+    return _run_with_servers(VAR / "test", [environment.PYTHON, "-m", "pytest", *arguments], apps="tests.probes")
 
 
 def run_demo(arguments: Sequence[str]) -> int:
     """run the main kinds of jobs end to end, with fresh servers of its own"""
-    return _run_with_servers(VAR / "demo", [environment.PYTHON, "manage.py", "demo", *arguments])
+    return _run_with_servers(VAR / "demo", [environment.PYTHON, "manage.py", "demo", *arguments], apps="project.demo")
 
 
 def run_lint(arguments: Sequence[str]) -> int:
@@ -71,7 +71,7 @@ def run_clean(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _run_with_servers(directory: Path, command: Sequence[str | Path]) -> int:
+def _run_with_servers(directory: Path, command: Sequence[str | Path], *, apps: str) -> int:
     """Exit code of a command that finds fresh servers in its environment, and in PRIVATE_SERVERS_DIRECTORY a place
     where it may start more of them to break, which ends with it."""
     environment.ensure()
@@ -81,6 +81,7 @@ def _run_with_servers(directory: Path, command: Sequence[str | Path]) -> int:
         erase(breakable)
         values = {
             **servers.environment,
+            "EXTRA_APPS": apps,
             "SECRET_KEY": Secrets(directory / "run" / "secrets").get("SECRET_KEY"),
             "PRIVATE_SERVERS_DIRECTORY": str(breakable),
         }

@@ -63,6 +63,7 @@ def settings(
     chosen = {
         **addresses,
         "SECRET_KEY": secrets.get("SECRET_KEY"),
+        "EXTRA_APPS": "project.demo",  # work that fails on purpose, to watch retries and dead letters
         "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
         "FLOWER_URL": f"http://{LOOPBACK}:{ports['FLOWER_PORT']}/",
         "FLOWER_BASIC_AUTH": f"{OPERATOR}:{password}",
@@ -93,7 +94,7 @@ def run_platform(servers: Servers, values: Mapping[str, str]) -> None:
             run_step(step, follower)
         for program in lasting.values():
             program.start()
-        wait_until_answering(int(values["PORT"]), "/api/v1/health/live", lasting["web"], follower)
+        wait_until_answering(int(values["PORT"]), "/health/live", lasting["web"], follower)
         wait_until_answering(int(values["FLOWER_PORT"]), "/", lasting["flower"], follower)
         let_all_speak(follower)
         print(welcome(values), flush=True)
