@@ -1,0 +1,6 @@
+"""A site where only the admin is installed."""
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]
