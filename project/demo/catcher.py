@@ -1,5 +1,6 @@
 """A mail server that keeps what it is sent."""
 
+import socket
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
@@ -12,7 +13,8 @@ class Catcher:
 
     def __init__(self) -> None:
         self.received: list[tuple[EmailMessage, list[str]]] = []
-        self._controller = Controller(self, hostname="127.0.0.1", port=0)
+        self._port = _free_port()
+        self._controller = Controller(self, hostname="127.0.0.1", port=self._port)
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         message = message_from_bytes(envelope.content, policy=policy.default)
@@ -22,8 +24,7 @@ class Catcher:
     @property
     def url(self) -> str:
         """What EMAIL_URL is set to."""
-        host, port = self._controller.server.sockets[0].getsockname()[:2]
-        return f"smtp://{host}:{port}"
+        return f"smtp://127.0.0.1:{self._port}"
 
     def __enter__(self) -> "Catcher":
         self._controller.start()
@@ -31,3 +32,9 @@ class Catcher:
 
     def __exit__(self, *_: object) -> None:
         self._controller.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

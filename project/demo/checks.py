@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django_celery_results.models import TaskResult
+from PIL import Image
 
 from media.models import Variant
 from project.demo.catcher import Catcher
@@ -87,11 +88,15 @@ def a_picture() -> Shown:
     for variant in Variant.objects.filter(image__job_id=job.pk).order_by("pk"):
         size = Path(variant.file.path).stat().st_size
         assert size == variant.size_bytes > 0, f"{variant.file.path} has {size} bytes"
-        assert variant.height_px > variant.width_px, "the picture was not turned upright"
+        with Image.open(variant.file.path) as picture:
+            assert picture.size == (variant.width_px, variant.height_px), f"{variant.file.path} is {picture.size}"
+            assert picture.height > picture.width, "the picture was not turned upright"
+            assert not picture.getexif(), f"{variant.file.path} still tells where it was taken"
         details.append(
             f"{variant.name} {variant.format}: {variant.width_px} x {variant.height_px}, {variant.size_bytes:,} bytes"
         )
     assert len(details) > 1, "there are no variants"
+    details.append(f"all in {_shown(Path(variant.file.path).parent)}, without metadata")
     return Shown("Picture", job, details)
 
 

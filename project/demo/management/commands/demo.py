@@ -27,6 +27,8 @@ class Command(BaseCommand):
         folder = Path(settings.VAR_DIR) / "demo"
         folder.mkdir(parents=True, exist_ok=True)
         console = Console()
+        if not console.is_terminal:
+            console.width = 120
         failures: list[str] = []
         rows: list[Shown] = []
         with Catcher() as catcher, Worker(folder / "worker.log", EMAIL_URL=catcher.url):
