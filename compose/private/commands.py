@@ -3,11 +3,13 @@
 import argparse
 import os
 import shutil
+import signal
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from compose.private import ROOT, VAR, environment, lint, signals, system, up
+from compose.private import ROOT, VAR, environment, lint, pids, signals, system, up
 from compose.private.console import say
 from compose.private.envfile import Secrets
 from compose.private.problems import Problem
@@ -72,11 +74,13 @@ def run_clean(arguments: Sequence[str]) -> int:
 
 
 def _run_with_servers(directory: Path, command: Sequence[str | Path], *, apps: str) -> int:
-    """Exit code of a command that finds fresh servers in its environment, and in PRIVATE_SERVERS_DIRECTORY a place
-    where it may start more of them to break, which ends with it."""
+    """Exit code of a command that finds fresh servers in its environment.
+
+    PRIVATE_SERVERS_DIRECTORY names a place where it may run more of them, to be broken. Nothing outlives the command.
+    """
     environment.ensure()
     system.ensure_installed(ALL)
-    breakable = directory / "breakable"
+    breakable, mark = directory / "breakable", uuid.uuid4().hex
     with private_servers(directory, fresh=True) as servers:
         erase(breakable)
         values = {
@@ -84,10 +88,12 @@ def _run_with_servers(directory: Path, command: Sequence[str | Path], *, apps: s
             "EXTRA_APPS": apps,
             "SECRET_KEY": Secrets(directory / "run" / "secrets").get("SECRET_KEY"),
             "PRIVATE_SERVERS_DIRECTORY": str(breakable),
+            "PRIVATE_RUN": mark,
         }
         try:
             return run(command, cwd=ROOT, environment={**os.environ, **values})
         finally:
+            pids.send(pids.bearing(f"PRIVATE_RUN={mark}"), signal.SIGKILL)  # say the workers of a test that was killed
             erase(breakable)
 
 

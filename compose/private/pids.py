@@ -51,6 +51,18 @@ def family(record: Record) -> list[int]:
     return found
 
 
+def bearing(mark: str) -> list[int]:
+    """Everybody with ``mark`` (NAME=value) in the environment they started with; nobody where there is no /proc."""
+    found = []
+    for pid in table():
+        try:
+            if mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.append(pid)
+        except OSError:  # it has ended since, or is another user's
+            continue
+    return found
+
+
 def send(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         try:

@@ -128,16 +128,19 @@ def wait_until(
         time.sleep(0.1)
 
 
-def run(command: Command, *, cwd: Path, environment: Mapping[str, str] | None = None, grace_seconds: float = 30) -> int:
-    """Run a command on our own terminal and return its exit code; a signal that reached us alone is passed on."""
-    child = subprocess.Popen(command, cwd=cwd, env=environment)
+def run(command: Command, *, cwd: Path, environment: Mapping[str, str] | None = None, quiet: bool = False) -> int:
+    """Run a command on our own terminal and return its exit code; ``quiet`` shows its complaints alone.
+
+    A signal that reached only us is passed on. After any signal the command has half a minute to end.
+    """
+    child = subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.DEVNULL if quiet else None)
     asked_at = None
     while (code := _wait(child)) is None:
         if signals.requested() and asked_at is None:
             asked_at = time.monotonic()
             if signals.only_to_us():
                 child.send_signal(signal.SIGINT)  # pytest and pip tidy up after SIGINT, and just die of SIGTERM
-        if signals.hurried() or (asked_at and time.monotonic() > asked_at + grace_seconds):
+        if signals.hurried() or (asked_at and time.monotonic() > asked_at + 30):
             child.kill()
     return code
 

@@ -45,7 +45,7 @@ def ensure_installed(servers: Sequence[str]) -> None:
     if not shutil.which("apt-get") or (root := _become_root()) is None:
         raise Problem(remedy(missing), exit_code=2)
     names = [package.apt for package in missing]
-    say(f"installing {', '.join(names)} with apt-get; no service is started or enabled")
+    say(f"installing {', '.join(names)} with apt-get, which may take minutes; no service is started or enabled")
     with _file(root, POLICY, REFUSAL, mode="755"), _file(root, NO_CLUSTER, "create_main_cluster = false\n", mode="644"):
         apt_install(names)
     if shutil.which("systemctl"):
@@ -75,7 +75,7 @@ def apt_install(names: Sequence[str]) -> None:
     """Problem when apt-get fails; its own words are on the terminal by then."""
     apt = [*(_become_root() or ()), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
     for command in ([*apt, "update"], [*apt, "install", "--yes", "--no-install-recommends", *names]):
-        if process.run(command, cwd=ROOT):
+        if process.run(command, cwd=ROOT, quiet=True):
             raise Problem(f"this failed: {' '.join(command)}", exit_code=2)
 
 

@@ -91,6 +91,18 @@ def test_a_stranger_with_a_recycled_pid_is_left_alone(tmp_path: Path, family: su
     assert list(tmp_path.iterdir()) == []
 
 
+def test_whoever_bears_the_mark_is_found():
+    mine = {**os.environ, "PRIVATE_RUN": "1234"}
+    with (
+        subprocess.Popen(["sleep", "60"], env=mine) as marked,
+        subprocess.Popen(["sleep", "60"], env={**mine, "PRIVATE_RUN": "12345"}) as other,
+    ):
+        expected = [marked.pid] if Path("/proc").exists() else []
+        assert pids.bearing("PRIVATE_RUN=1234") == expected
+        marked.kill()
+        other.kill()
+
+
 def test_a_pid_file_cut_short_names_nobody(tmp_path: Path):
     (tmp_path / "worker.pid").write_text('{"pid": 1')
 
