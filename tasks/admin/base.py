@@ -33,6 +33,10 @@ class BoundedPaginator(Paginator):
 
 
 class BoundedChangeList(ChangeList):
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        """Without the filters left at "All": a form sends them too, and the list would count as filtered."""
+        return {name: value for name, value in super().get_filters_params(params).items() if value != [""]}
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         if not (self.query or self.has_active_filters):
@@ -81,6 +85,7 @@ class CreatedFilter(admin.ListFilter):
     """From one day to another, both included, UTC. Ids are UUIDv7, so this reads a range of the primary key."""
 
     title = "created"
+    parameter_name = "created"  # newer unfold asks every filter for one
     template = "tasks/admin/filter_dates.html"
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: type, model_admin: ModelAdmin):

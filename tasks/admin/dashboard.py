@@ -19,7 +19,7 @@ from tasks.admin import markup, run, words
 from tasks.admin.workers import alive, queue_chips
 from tasks.brokers import QueueMissing
 from tasks.errors import BrokerUnavailable
-from tasks.models import DeadLetter, Job, error_summary
+from tasks.models import DeadLetter, Job
 from tasks.states import FINAL, JobState
 from tasks.topology import TOPOLOGY
 
@@ -214,7 +214,7 @@ def latest_letters() -> list[dict[str, Any]]:
             "title": words.task_title(letter.task) if letter.task else "Message",
             "url": reverse("admin:tasks_deadletter_change", args=[letter.pk]),
             "reason": markup.reason_badge(letter),
-            "error": error_summary(letter.error_type, letter.error),
+            "error": words.error_line(letter.error_type, letter.error),
             "at": markup.moment(letter.died_at),
         }
         for letter in letters.order_by("-id")[:5]

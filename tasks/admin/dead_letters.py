@@ -20,7 +20,7 @@ from tasks.admin import markup, words
 from tasks.admin.base import CreatedFilter, ReadOnlyAdmin, SelectFilter, go_to
 from tasks.admin.jobs import QueueFilter, TaskFilter
 from tasks.errors import BrokerUnavailable, IllegalTransition
-from tasks.models import DeadLetter, error_summary
+from tasks.models import DeadLetter
 from tasks.topology import UNROUTED_QUEUE
 
 MAX_REFUSALS_TOLD = 5
@@ -97,7 +97,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @display(description="Error")
     def error_line(self, letter: DeadLetter) -> SafeString:
-        line = error_summary(letter.error_type, letter.error)
+        line = words.error_line(letter.error_type, letter.error)
         return (
             format_html('<span class="tp-line" title="{}">{}</span>', line[:500], line[:500])
             if line
@@ -152,7 +152,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             "description": "Its job is queued again with a fresh count of attempts; a message without a job goes back, "
             "byte for byte, to where it was sent.",
             "form_class": BaseDialogForm,
-            "form_submit_text": "Replay",
+            "form_submit_text": "Yes, replay it",
         },
     )
     def replay(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:

@@ -191,7 +191,7 @@ def form_field(plan: FieldPlan) -> forms.Field:
             common["help_text"] = f"{common['help_text']} Time in UTC.".strip()
             return forms.DateTimeField(widget=TypedInput("datetime-local", step="1"), **common)
         case "choice":
-            known = plan.default is not _MISSING and plan.default in plan.values
+            known = len(plan.values) == 1 or (plan.default is not _MISSING and plan.default in plan.values)
             empty = [] if known and not plan.nullable else [("", "-" if plan.nullable else "Choose…")]
             return forms.ChoiceField(choices=[*empty, *_choices(plan)], widget=UnfoldAdminSelectWidget, **common)
         case "choices":

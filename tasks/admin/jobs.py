@@ -135,14 +135,14 @@ class JobAdmin(ReadOnlyAdmin):
         return _not_stored(HttpResponse(cells, status=200 if moving else STOP_POLLING))
 
     def live_page(self, request: HttpRequest, job_id: UUID) -> HttpResponse:
-        """The head of a job's page; its sections once its history has grown; a fresh page once the job has ended."""
+        """Head and history of a job's page; its attempts once the history has grown; a fresh page once it has ended."""
         self._require_view(request)
         job = get_object_or_404(Job.objects.select_related("worker"), pk=job_id)
         if job.is_final:
             return _not_stored(HttpResponse(status=STOP_POLLING, headers={"HX-Refresh": "true"}))
-        newest = job.events.order_by("-id").values_list("id", flat=True).first() or 0
-        grown = str(newest) != request.GET.get("event")
-        context = page_context(job) if grown else head_context(job)
+        context = page_context(job)
+        # The attempts are left alone until there is a new event: a swap would fold an open traceback.
+        grown = str(context["newest_event"]) != request.GET.get("event")
         return _not_stored(render(request, "tasks/admin/job_live.html", {**context, "grown": grown, "swap": True}))
 
     # The list
@@ -225,7 +225,7 @@ class JobAdmin(ReadOnlyAdmin):
             "description": "A waiting job is cancelled at once. A running one stops at its next checkpoint; "
             "what it did until then stays done.",
             "form_class": BaseDialogForm,
-            "form_submit_text": "Cancel job",
+            "form_submit_text": "Yes, cancel the job",  # beside unfold's own "Cancel", which closes the dialog
         },
     )
     def cancel(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
@@ -251,7 +251,7 @@ class JobAdmin(ReadOnlyAdmin):
             "description": "It is queued again with the same payload and a fresh count of attempts. "
             "Its dead letter is marked as replayed.",
             "form_class": BaseDialogForm,
-            "form_submit_text": "Replay job",
+            "form_submit_text": "Yes, replay the job",
         },
     )
     def replay(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
@@ -284,6 +284,7 @@ def head_context(job: Job) -> dict[str, Any]:
             ("Waited", words.duration(waited) if waited is not None else markup.NOTHING),
         ],
         "worker": job.worker,
+        "error": job.error.removeprefix(": ") if job.state != JobState.SUCCEEDED else "",
     }
 
 
@@ -334,7 +335,7 @@ def _attempts(job: Job) -> list[dict[str, Any]]:
                 "badge": attempts.status_badge(row.status if row else "STARTED" if running else "UNKNOWN"),
                 "worker": row.worker if row else (job.worker.name if running and job.worker else ""),
                 "took": words.duration(seconds) if seconds is not None else "",
-                "at": markup.moment(ended or begun) if row or running else "",
+                "at": markup.moment(ended) if row else "",
                 "error": attempts.error_line(row) if row else "",
                 "traceback": row.traceback if row else "",
                 "flower": f"{settings.TASKS_FLOWER_URL.rstrip('/')}/task/{job.pk}.{number}"

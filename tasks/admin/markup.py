@@ -103,7 +103,9 @@ def moment(at: datetime | None) -> SafeString:
 
 
 def job_link(job_id: object, text: object) -> SafeString:
-    return format_html('<a class="tp-link" href="{}">{}</a>', reverse("admin:tasks_job_change", args=[job_id]), text)
+    return format_html(
+        '<a class="tp-link tp-nowrap" href="{}">{}</a>', reverse("admin:tasks_job_change", args=[job_id]), text
+    )
 
 
 def reason_badge(letter: DeadLetter) -> SafeString:

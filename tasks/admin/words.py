@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
-from tasks.models import DeadLetter, Job, JobEvent
+from tasks.models import DeadLetter, Job, JobEvent, error_summary
 from tasks.registry import registry
 
 MAX_SHOWN_CHARS = 20_000
@@ -46,6 +46,11 @@ def relative(moment: datetime, now: datetime) -> str:
     return f"{text} ago" if seconds > 0 else f"in {text}"
 
 
+def error_line(error_type: str, error: str) -> str:
+    """Type and first line of an error; what the platform itself buried has no type."""
+    return error_summary(error_type, error).removeprefix(": ")
+
+
 def task_title(name: str) -> str:
     """The registered title of a task, or its name where this build does not know it."""
     return registry.get(name).title if name in registry else name
@@ -78,6 +83,8 @@ def links_in(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
             is_link = key == "url" or key.endswith("_url")
             if is_link and isinstance(item, str) and _is_web_address(item):
                 what = name if key == "url" else key.removesuffix("_url")
+                if value.get("format"):  # the same picture as WebP and as JPEG
+                    what = f"{what} ({value['format']})".strip()
                 yield what.replace("_", " ") or "Open", item
             else:
                 yield from links_in(item, key)
@@ -104,7 +111,7 @@ def event(event: JobEvent) -> str:
     if reason := detail.pop("reason", ""):
         parts.append(str(dict(DeadLetter.Reason.choices).get(reason, reason)).lower())
     if error := detail.pop("error", ""):
-        parts.append(str(error))
+        parts.append(str(error).removeprefix(": "))
     if (seconds := detail.pop("delay_seconds", None)) is not None:
         parts.append(f"next attempt after {duration(seconds)}")
     if outcome := detail.pop("outcome", ""):

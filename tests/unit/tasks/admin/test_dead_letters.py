@@ -50,6 +50,11 @@ def test_a_row_names_reason_error_and_job(admin_client):
         assert piece in page
 
 
+def test_an_error_without_a_type_is_shown_without_a_colon(admin_client):
+    message()
+    assert ">body is not JSON<" in admin_client.get(LIST).content.decode()
+
+
 def test_search_takes_a_job_id_or_words_of_the_error(admin_client):
     letter, other = buried(), message()
     assert listed(admin_client.get(LIST, {"q": str(letter.job_id)})) == {letter.pk}

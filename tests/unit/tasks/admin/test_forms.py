@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -6,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 
-from tasks.admin.forms import PayloadForm, label_of, plans, save_uploads, storage_name
+from tasks.admin.forms import PayloadForm, form_field, label_of, plans, save_uploads, storage_name
 from tasks.payloads import dump_payload
 from tasks.registry import registry
 from tests.unit.tasks.admin.conftest import Everything
@@ -112,6 +113,12 @@ def test_a_problem_of_the_model_is_shown_where_it_belongs(field, where, text):
     form.is_valid()
     form.show(field, "bad")
     assert form.errors[where] == [text]
+
+
+def test_the_only_choice_is_made_already():
+    plan = plans(Everything)[7]
+    only = replace(plan, schema={"const": "small"}, required=True, default=None)
+    assert form_field(only).choices == [('"small"', "small")]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\temp\\a b.PNG", "", "…", "a" * 300 + ".jpeg", "x.p<h>p"])

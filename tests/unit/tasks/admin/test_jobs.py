@@ -72,6 +72,14 @@ def test_filters_pick_their_rows(admin_client, query, wanted):
     assert listed(admin_client.get(f"{LIST}?{query}")) == {rows[name].pk for name in wanted}
 
 
+def test_filters_left_at_all_do_not_count_as_filters(admin_client):
+    job = make_job()
+    response = admin_client.get(f"{LIST}?state=&task=&queue=&priority=&created_from=&created_to=")
+    assert listed(response) == {job.pk}
+    assert not response.context["cl"].has_active_filters
+    assert admin_client.get(f"{LIST}?state=queued&task=").context["cl"].has_active_filters
+
+
 def test_days_from_and_until_are_both_included(admin_client):
     days = [datetime(2026, 3, day, 23, 59, 59, tzinfo=UTC) for day in (1, 2, 3, 4)]
     ids = [make_job(pk=id_made_at(day), created_at=day).pk for day in days]
@@ -152,9 +160,9 @@ def test_a_jobs_page_polls_until_its_job_has_ended(admin_client):
     assert same.status_code == 200
     assert "no-store" in same["Cache-Control"]
     assert "job-head" in same.content.decode()
-    assert "job-timeline" not in same.content.decode()
+    assert "job-attempts" not in same.content.decode()
     JobEvent.objects.create(job=job, kind="cancel_requested", attempt=1)
-    assert "job-timeline" in admin_client.get(url).content.decode()
+    assert "job-attempts" in admin_client.get(url).content.decode()
     Job.objects.filter(pk=job.pk).update(state=JobState.SUCCEEDED, finished_at=timezone.now())
     ended = admin_client.get(url)
     assert (ended.status_code, ended["HX-Refresh"]) == (286, "true")

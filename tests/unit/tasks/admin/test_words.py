@@ -83,15 +83,19 @@ def test_links_of_a_result_are_only_addresses_a_browser_may_follow():
     result = {
         "url": "/a/",
         "pdf": {"url": "https://x.test/p"},
-        "variants": [{"name": "thumb", "url": "/t/"}, {"url": "/u/"}],
+        "variants": [{"name": "thumb", "url": "/t/", "format": "webp"}, {"url": "/u/"}],
         "thumbnail_url": "/v/",
         "bad": {"url": "javascript:alert(1)"},
         "worse": {"url": "//evil.test/"},
         "odd": {"url": 7},
     }
     assert list(words.links_in(result)) == [
-        ("Open", "/a/"), ("pdf", "https://x.test/p"), ("thumb", "/t/"), ("variants 2", "/u/"), ("thumbnail", "/v/"),
-    ]  # fmt: skip
+        ("Open", "/a/"),
+        ("pdf", "https://x.test/p"),
+        ("thumb (webp)", "/t/"),
+        ("variants 2", "/u/"),
+        ("thumbnail", "/v/"),
+    ]
 
 
 def test_long_json_is_cut():
