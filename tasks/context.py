@@ -2,11 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from tasks.errors import JobCancelled
@@ -38,12 +40,16 @@ class JobContext:
         if now < self._next_progress and done != total:
             return
         self._next_progress = now + PROGRESS_PAUSE_SECONDS
-        self._mine().update(progress_done=max(0, done), progress_total=total, progress_note=note[:200])
+        with self._unless_away("progress was not written"):
+            self._mine().update(progress_done=max(0, done), progress_total=total, progress_note=note[:200])
 
     def checkpoint(self) -> None:
         """A place where it is safe to stop. Raises JobCancelled when the job was cancelled, or when this attempt was
-        given up for lost and another has taken its place; let it pass."""
-        if not self._mine().filter(cancel_requested_at=None).exists():
+        given up for lost and another has taken its place; let it pass. With the database away the work goes on."""
+        wanted = True
+        with self._unless_away("nobody can say whether the job was cancelled"):
+            wanted = self._mine().filter(cancel_requested_at=None).exists()
+        if not wanted:
             raise JobCancelled(f"job {self.job_id} was cancelled, or attempt {self.attempt} superseded")
 
     def once(self, key: str, effect: Callable[[], Any]) -> Any:
@@ -63,5 +69,16 @@ class JobContext:
             )
         return value
 
-    def _mine(self):
+    @contextmanager
+    def _unless_away(self, otherwise: str) -> Iterator[None]:
+        """An outage of the database is no reason to fail work that only wanted to show or to ask something."""
+        try:
+            yield
+        except (OperationalError, InterfaceError) as error:
+            if connection.in_atomic_block:  # the task's own transaction is lost, and it must know
+                raise
+            connection.close()
+            self.log.warning("%s: %s", otherwise, error)
+
+    def _mine(self) -> QuerySet[Job]:
         return Job.objects.filter(pk=self.job_id, state=JobState.RUNNING, attempt=self.attempt)

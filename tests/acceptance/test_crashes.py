@@ -152,3 +152,59 @@ def test_a_broker_killed_between_commit_and_publish_loses_no_job(own_rabbitmq, s
     assert set(ended(*jobs, timeout_seconds=90)) == {"succeeded"}
     assert len(lines(trace)) == 10
     assert worker.process.poll() is None, "the worker ended with the broker"
+
+
+def test_a_job_outlives_the_connection_that_brought_it(own_rabbitmq, start_worker, tmp_path):
+    trace = tmp_path / "trace"
+    start_worker("-c", "1")
+    own_rabbitmq.stop()  # see above: its queues are brought safely to disk
+    own_rabbitmq.start()
+    job = enqueue("probe.sleep", {"seconds": 8, "trace": str(trace)})
+    begun(trace)
+    own_rabbitmq.kill()
+    own_rabbitmq.start()
+    assert ended(job) == ["succeeded"]
+    assert (attempts(job), ends_of(trace)) == (["SUCCESS"], 1)
+    wait_for(lambda: job.events.filter(kind="duplicate").exists(), "its message to come again and be dropped")
+
+
+def test_a_worker_that_was_frozen_too_long_changes_nothing_any_more(start_worker, tmp_path):
+    trace = tmp_path / "trace"
+    frozen = start_worker("-c", "1")
+    job = enqueue("probe.sleep", {"seconds": 1, "trace": str(trace)})
+    begun(trace)
+    frozen.process.send_signal(signal.SIGSTOP)
+    start_worker("-c", "1")
+    assert ended(job) == ["succeeded"]
+    assert attempts(job) == ["RETRY", "SUCCESS"]
+    frozen.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: job.events.filter(kind="duplicate", attempt=1).exists(), "the late outcome")
+    job.refresh_from_db()
+    assert (job.state, job.attempt, attempts(job)) == ("succeeded", 2, ["RETRY", "SUCCESS"])
+
+
+def test_an_outcome_waits_for_a_database_that_is_away(platform, start_worker, tmp_path, tmp_path_factory):
+    trace = tmp_path / "trace"
+    parent = os.environ.get("PRIVATE_SERVERS_DIRECTORY") or tmp_path_factory.mktemp("postgresql")
+    with private_servers(Path(parent) / "database", ["postgresql"], fresh=True) as servers:
+        environment = {**platform, **servers.environment, "DJANGO_SETTINGS_MODULE": "project.settings"}
+        subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=environment, cwd=ROOT, check=True)
+        worker = start_worker("-c", "1", **servers.environment)
+        job = django_says(environment, f"print(enqueue('probe.sleep', {{'seconds': 2, 'trace': {str(trace)!r}}}).pk)")
+        begun(trace)
+        servers.postgresql.kill()
+        wait_for(lambda: ends_of(trace) == 1, "the job to finish")
+        servers.postgresql.start()
+        told = f"job = Job.objects.get(pk={job!r}); print(job.state, job.attempt)"
+        wait_for(lambda: django_says(environment, told) == "succeeded 1", "the outcome to be recorded")
+        assert worker.stop() == 0
+    assert len(lines(trace)) == 2
+
+
+def django_says(environment: dict[str, str], code: str) -> str:
+    """What ``code`` prints in a process of its own, with the environment's database."""
+    setup = "import django; django.setup()\nfrom tasks.api import enqueue\nfrom tasks.models import Job\n"
+    command = [sys.executable, "-c", setup + code]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

@@ -1,5 +1,9 @@
-import pytest
+from types import SimpleNamespace
 
+import pytest
+from django.db import OperationalError
+
+from tasks import context as room
 from tasks.api import JobCancelled, JobContext, cancel
 from tasks.models import Effect, Job
 from tasks.states import JobState
@@ -45,6 +49,25 @@ def test_a_checkpoint_stops_a_superseded_attempt(job, context):
     Job.objects.filter(pk=job.pk).update(attempt=2)
     with pytest.raises(JobCancelled, match="superseded"):
         context.checkpoint()
+
+
+def test_an_outage_of_the_database_does_not_fail_the_work(context, monkeypatch):
+    def away():
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(context, "_mine", away)
+    monkeypatch.setattr(room, "connection", SimpleNamespace(in_atomic_block=False, close=lambda: None))
+    context.progress(1, 2)
+    context.checkpoint()
+
+
+def test_an_outage_inside_the_tasks_own_transaction_is_told(context, monkeypatch):
+    def away():
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(context, "_mine", away)
+    with pytest.raises(OperationalError):
+        context.progress(1, 2)
 
 
 def test_an_effect_happens_once_over_all_attempts(job, context):
