@@ -30,9 +30,7 @@ def cancel(job_id: UUID, *, requested_by: str = "") -> Job:
         if job.cancel_requested_at is None:
             job.cancel_requested_at = timezone.now()
             job.save(update_fields=["cancel_requested_at"])
-            JobEvent.objects.create(
-                job=job, kind=JobEvent.Kind.CANCEL_REQUESTED, attempt=job.attempt, detail=detail
-            )
+            JobEvent.objects.create(job=job, kind=JobEvent.Kind.CANCEL_REQUESTED, attempt=job.attempt, detail=detail)
         return job
 
 

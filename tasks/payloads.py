@@ -59,4 +59,3 @@ def problems_of(error: ValidationError) -> list[dict[str, str]]:
         {"field": ".".join(["payload", *map(str, fault["loc"])]), "message": fault["msg"].removeprefix("Value error, ")}
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
-

@@ -45,9 +45,7 @@ class Publisher:
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until everything taken over is confirmed. False when the time ran out first."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: not self._waiting and not self._in_flight, timeout=timeout_seconds
-            )
+            return self._changed.wait_for(lambda: not self._waiting and not self._in_flight, timeout=timeout_seconds)
 
     def _run(self) -> None:
         broker = self._connect()
@@ -97,7 +95,7 @@ def flush(timeout_seconds: float = 5.0) -> bool:
 
 
 def _after_fork() -> None:
-    """A forked child has neither the thread nor a right to the parent's socket: it starts with a publisher of its own."""
+    """A forked child has no thread and no right to the parent's socket: it starts with a publisher of its own."""
     global _publisher
     _publisher = Publisher()
 

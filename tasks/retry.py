@@ -25,9 +25,7 @@ class RetryPolicy:
         if self.base_seconds < 0 or self.cap_seconds < 0:
             raise ValueError("base_seconds and cap_seconds are waits, so neither is below 0")
 
-    def delay_seconds(
-        self, attempt: int, *, jitter: Callable[[float, float], float] = random.uniform
-    ) -> float | None:
+    def delay_seconds(self, attempt: int, *, jitter: Callable[[float, float], float] = random.uniform) -> float | None:
         """Seconds to wait after ``attempt`` failed; None when no attempt is left. ValueError when attempt < 1.
 
         ``jitter(low, high)`` picks from [0, min(cap, base * 2 ** (attempt - 1))], called "full jitter".

@@ -1,4 +1,4 @@
-"""Exchanges, queues and dead-letter routes as data. Every broker derives what it declares from here, nothing else does."""
+"""Exchanges, queues and dead-letter routes as data. What a broker declares derives from here and nothing else."""
 
 from dataclasses import dataclass, field
 from typing import Literal

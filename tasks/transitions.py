@@ -1,4 +1,4 @@
-"""The one way a job's state changes: compare-and-set on (id, state, attempt), with its event in the same transaction."""
+"""The one way a job changes its state: compare-and-set on (id, state, attempt), its event in the same transaction."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -30,4 +30,6 @@ def _room():
         from tasks.brokers import memory
 
         return memory
-    raise ImproperlyConfigured(f"BROKER_URL: no broker for {scheme}://; this build speaks amqp://, amqps:// and memory://")
+    raise ImproperlyConfigured(
+        f"BROKER_URL: no broker for {scheme}://; this build speaks amqp://, amqps:// and memory://"
+    )

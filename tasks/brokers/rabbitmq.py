@@ -75,6 +75,20 @@ def dead_queues() -> list[Queue]:
     ]
 
 
+def _declarations() -> list[Exchange | Queue]:
+    """All of it, in an order in which nothing refers to what is not there yet."""
+    return [*exchanges().values(), *dead_queues(), *celery_queues()]
+
+
+def _declare(entity: Exchange | Queue, connection: Connection, *, passive: bool = False) -> None:
+    """The exchange or queue without its bindings, on a channel of its own: a refusal closes the channel."""
+    with connection.channel() as channel:
+        if isinstance(entity, Exchange):
+            entity(channel).declare(passive=passive)
+        else:
+            entity(channel).queue_declare(passive=passive)
+
+
 class RabbitMQ:
     """One connection; brokers.base.Broker says what each method promises."""
 
@@ -139,7 +153,7 @@ class RabbitMQ:
     def apply_topology(self) -> list[str]:
         mismatches: list[str] = []
         with self._reaching() as connection:
-            for entity in (*exchanges().values(), *dead_queues(), *celery_queues()):
+            for entity in _declarations():
                 with connection.channel() as channel:  # a refusal closes its channel
                     try:
                         entity(channel).declare()
@@ -156,25 +170,15 @@ class RabbitMQ:
     def check_topology(self) -> list[str]:
         lines: list[str] = []
         with self._reaching() as connection:
-            for entity in (*exchanges().values(), *dead_queues(), *celery_queues()):
-                kind = "exchange" if isinstance(entity, Exchange) else "queue"
-                with connection.channel() as channel:
-                    try:
-                        if kind == "exchange":
-                            entity(channel).declare(passive=True)
-                        else:
-                            channel.queue_declare(entity.name, passive=True)
-                    except amqp.NotFound:
-                        lines.append(f"{kind} {entity.name} is missing")
-                        continue
-                with connection.channel() as channel:
-                    try:  # it exists, so declaring it creates nothing and compares every argument
-                        if kind == "exchange":
-                            entity(channel).declare()
-                        else:
-                            entity(channel).queue_declare()
-                    except amqp.PreconditionFailed as error:
-                        lines.append(f"{kind} {entity.name} differs: {error.reply_text}")
+            for entity in _declarations():
+                name = f"{type(entity).__name__.lower()} {entity.name}"
+                try:
+                    _declare(entity, connection, passive=True)
+                    _declare(entity, connection)  # it exists, so this creates nothing and compares every argument
+                except amqp.NotFound:
+                    lines.append(f"{name} is missing")
+                except amqp.PreconditionFailed as error:
+                    lines.append(f"{name} differs: {error.reply_text}")
         return lines + rabbitmq_api.missing_bindings() + rabbitmq_api.missing_policies()
 
     def close(self) -> None:
@@ -199,6 +203,7 @@ class RabbitMQ:
 
     def _confirming(self) -> "_Confirms":
         if self._confirms is None:
+            assert self._connection is not None, "inside _reaching"
             self._confirms = _Confirms(self._connection.channel())
         return self._confirms
 

@@ -70,7 +70,8 @@ def _keep_with_job(dead: DeadMessage, envelope: Envelope, evidence: dict[str, An
 
 
 def _bury_job_of(dead: DeadMessage, reason: str, error: str, evidence: dict[str, Any]) -> bool:
-    job = Job.objects.filter(pk=job_id_of(dead.headers), state=JobState.QUEUED).first()
+    job_id = job_id_of(dead.headers)
+    job = Job.objects.filter(pk=job_id, state=JobState.QUEUED).first() if job_id else None
     return job is not None and bury(job, JobState.QUEUED, reason=reason, error=error, **evidence)
 
 

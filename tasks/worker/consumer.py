@@ -1,4 +1,4 @@
-"""Celery's consumer, hardened: garbage becomes a dead letter, a duplicate is dropped, and the rest is claimed and run."""
+"""Celery's consumer, hardened: garbage becomes a dead letter, a duplicate is dropped, the rest is claimed and run."""
 
 from collections import deque
 from typing import Any

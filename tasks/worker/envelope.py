@@ -32,7 +32,9 @@ class WrongMessage(Exception):
         super().__init__(text)
 
 
-def read_envelope(headers: Mapping[str, Any] | None, body: bytes | str | memoryview, content_type: str | None) -> Envelope:
+def read_envelope(
+    headers: Mapping[str, Any] | None, body: bytes | str | memoryview, content_type: str | None
+) -> Envelope:
     """Raises WrongMessage. An unknown task is told last, so its message is otherwise in order."""
     headers = headers or {}
     if "task" not in headers and "id" not in headers:

@@ -1,4 +1,4 @@
-"""Inside the pool child: context, payload, the function, its outcome. Touches the database for the task's own work only."""
+"""Inside the pool child: context, payload, the function, its outcome. The database is touched for its own work only."""
 
 from typing import Any, NoReturn
 from uuid import UUID
@@ -9,7 +9,7 @@ from celery.exceptions import Retry
 from pydantic import BaseModel
 
 from tasks.context import JobContext
-from tasks.errors import InvalidJob, TaskPlatformError
+from tasks.errors import InvalidJob, PermanentError, TaskPlatformError
 from tasks.payloads import check_json, load_payload
 from tasks.registry import TaskSpec, registry
 from tasks.worker.outcome import Outcome
@@ -22,6 +22,7 @@ class JobTask(Task):
 
     abstract = True
     spec: TaskSpec
+    throws = (PermanentError,)  # logged as a line: the traceback is with the dead letter
 
     def run(self, **payload: Any) -> Any:
         """Run the function and leave the Outcome in ``request.job``; what is returned or raised is Celery's view."""

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from celery import states
 from django.db import transaction
-
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_celery_results.models import TaskResult
@@ -46,19 +46,17 @@ def record(ended: Sequence[Ended]) -> list[JobState | None]:
 
 def _move(ended: Ended) -> JobState | None:
     job, outcome = ended.job, ended.outcome
-    fence = {"source": JobState.RUNNING, "attempt": job.attempt}
+    move = partial(change, job.pk, source=JobState.RUNNING, attempt=job.attempt)
     message = error_summary(outcome.error_type, outcome.error)
     if outcome.succeeded:
         target = JobState.SUCCEEDED
-        moved = change(job.pk, **fence, target=target, result=outcome.result, error="", progress_note="")
+        moved = move(target=target, result=outcome.result, error="", progress_note="")
     elif outcome.cancelled or (outcome.retry_in_seconds is not None and _cancel_requested(job)):
         target = JobState.CANCELLED
-        moved = change(job.pk, **fence, target=target, error=message)
+        moved = move(target=target, error=message)
     elif outcome.retry_in_seconds is not None:
         target = JobState.RETRYING
-        moved = change(
-            job.pk,
-            **fence,
+        moved = move(
             target=target,
             detail={"error": message, "delay_seconds": round(outcome.retry_in_seconds, 3)},
             due_at=Now() + timedelta(seconds=outcome.retry_in_seconds),
@@ -112,5 +110,3 @@ def _task_result(ended: Ended, state: JobState | None, now: datetime) -> TaskRes
         date_started=job.started_at,
         date_done=now,
     )
-
-

@@ -74,8 +74,8 @@ def publish_due(broker: Broker) -> int:
 def publish_missing(broker: Broker, marks: ClaimMarks) -> int:
     """Publish queued jobs again whose message is gone. Returns how many.
 
-    Gone means: their queue is empty, or has gone past them, for longer than the grace. A wrong guess costs one duplicate
-    message, which the claim drops.
+    Gone means: their queue is empty, or has gone past them, for longer than the grace. A wrong guess costs one
+    duplicate message, which the claim drops.
     """
     grace = timedelta(seconds=settings.TASKS_RELAY_GRACE_SECONDS)
     found = 0

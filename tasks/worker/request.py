@@ -96,13 +96,15 @@ class AttemptRequest(Request):
             self.reject(requeue=False)
         else:
             self.acknowledge()
-        event = _EVENTS.get(reached)
+        event = _EVENTS.get(reached) if reached else None
         if event == "task-succeeded":
             self.send_event(event, result=repr(outcome.result)[:200], runtime=None)
         elif event == "task-revoked":
             self.send_event(event, terminated=False, signum=None, expired=False)
         elif event:
-            self.send_event(event, exception=f"{outcome.error_type}: {outcome.error}"[:1000], traceback=outcome.traceback)
+            self.send_event(
+                event, exception=f"{outcome.error_type}: {outcome.error}"[:1000], traceback=outcome.traceback
+            )
 
     def revoked(self) -> bool:
         """Never by Celery's volatile list: cancellation is a row."""

@@ -25,7 +25,7 @@ class Command(BaseCommand):
             raise CommandError("--days is at least 1")
         expires_at = timezone.now() + timedelta(days=days) if days else None
         try:
-            _, text = ApiToken.issue(name, sorted(set(scopes)), expires_at=expires_at)
+            text = ApiToken.issue(name, sorted(set(scopes)), expires_at=expires_at)[1]
         except IntegrityError:
             raise CommandError(f"there is a token {name!r} already; choose another name") from None
         self.stdout.write(text)

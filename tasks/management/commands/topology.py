@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tasks import brokers
 from tasks.brokers import TopologyMismatch
 from tasks.errors import BrokerUnavailable
-from tasks.topology import TOPOLOGY, UNROUTED_EXCHANGE, UNROUTED_QUEUE
+from tasks.topology import DEAD_LETTER_EXCHANGE, TOPOLOGY, UNROUTED_EXCHANGE, UNROUTED_QUEUE
 
 
 class Command(BaseCommand):
@@ -25,25 +25,35 @@ class Command(BaseCommand):
             raise CommandError(f"{error}. Is the broker running, and BROKER_URL right?", returncode=2) from error
 
     def _show(self, *, as_json: bool) -> None:
-        rows = [
-            {"exchange": queue.exchange, "type": "direct", "routing_key": queue.routing_key, "queues": [queue.name],
-             "dead": queue.dead_name}
-            for queue in TOPOLOGY.queues
-        ]  # fmt: skip
-        rows += [
-            {"exchange": name, "type": "fanout", "routing_key": "", "queues": list(queues), "dead": ""}
-            for name, queues in TOPOLOGY.fanouts.items()
+        leads_to = {queue.exchange: [queue] for queue in TOPOLOGY.queues}
+        leads_to |= {name: [TOPOLOGY.queue(queue) for queue in queues] for name, queues in TOPOLOGY.fanouts.items()}
+        rows: list[dict[str, Any]] = [
+            {
+                "exchange": exchange.name,
+                "type": exchange.type,
+                "routing_key": queues[0].routing_key if exchange.type == "direct" and queues else "",
+                "queues": [queue.name for queue in queues],
+                "dead": queues[0].dead_name if exchange.type == "direct" and queues else "",
+            }
+            for exchange in TOPOLOGY.exchanges
+            for queues in [leads_to.get(exchange.name, [])]
         ]
-        rows.append({"exchange": "job-events", "type": "topic", "routing_key": "job.<state>.<task>", "queues": [], "dead": ""})
-        rows.append({"exchange": UNROUTED_EXCHANGE, "type": "fanout", "routing_key": "", "queues": [UNROUTED_QUEUE], "dead": ""})
+        keepers = {
+            DEAD_LETTER_EXCHANGE: [queue.dead_name for queue in TOPOLOGY.queues],
+            UNROUTED_EXCHANGE: [UNROUTED_QUEUE],
+        }
+        for row in rows:
+            row["queues"] = keepers.get(row["exchange"], row["queues"])
         if as_json:
             self.stdout.write(json.dumps(rows, indent=2))
             return
-        self.stdout.write(f"{'exchange':<24}{'type':<8}{'routing key':<20}{'queue':<34}dead letters")
+        self._line("exchange", "type", "routing key", "queue", "dead letters")
         for row in rows:
-            self.stdout.write(
-                f"{row['exchange']:<24}{row['type']:<8}{row['routing_key']:<20}{', '.join(row['queues']):<34}{row['dead']}"
-            )
+            queues = "each queue's .dead" if row["exchange"] == DEAD_LETTER_EXCHANGE else ", ".join(row["queues"])
+            self._line(row["exchange"], row["type"], row["routing_key"], queues, row["dead"])
+
+    def _line(self, exchange: str, type: str, routing_key: str, queues: str, dead: str) -> None:
+        self.stdout.write(f"{exchange:<24}{type:<8}{routing_key:<20}{queues:<34}{dead}".rstrip())
 
     def _check(self, *, as_json: bool) -> None:
         broker = brokers.connect()
