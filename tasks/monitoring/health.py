@@ -1,5 +1,6 @@
 """Is it alive, can it take work, does work pile up: what load balancers and monitors ask."""
 
+import logging
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -10,6 +11,8 @@ from tasks import brokers
 from tasks.brokers import QueueMissing
 from tasks.errors import BrokerUnavailable
 from tasks.topology import TOPOLOGY
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,14 +27,13 @@ def readiness() -> Readiness:
     """Never raises; each check is "ok" or says what is wrong."""
     checks = {"database": "ok", "migrations": "ok", "broker": "ok"}
     try:
-        pending = MigrationExecutor(connection).migration_plan(
-            MigrationExecutor(connection).loader.graph.leaf_nodes()
-        )
+        pending = MigrationExecutor(connection).migration_plan(MigrationExecutor(connection).loader.graph.leaf_nodes())
         if pending:
             checks["migrations"] = f"{len(pending)} not applied: run `manage.py migrate`"
     except (DatabaseError, InterfaceError) as error:
         connection.close()
-        checks["database"] = checks["migrations"] = f"unreachable: {str(error).strip().splitlines()[0]}"
+        logger.warning("not ready: %s", error)  # the answer goes to anybody, and must not tell addresses
+        checks["database"] = checks["migrations"] = "unreachable"
     ready = checks["database"] == checks["migrations"] == "ok"
     try:
         queue_depths((TOPOLOGY.queue_names[0],))
@@ -74,7 +76,8 @@ def queue_health() -> QueueHealth:
     try:
         depths = queue_depths()
     except BrokerUnavailable as error:
-        return QueueHealth("Error", str(error))
+        logger.warning("queue depths are unknown: %s", error)
+        return QueueHealth("Error", "The broker can not be asked")
     health = QueueHealth("OK", "The queues are short", depths)
     if missing := [name for name, depth in depths.items() if depth is None]:
         return QueueHealth("Warning", f"missing: {', '.join(missing)}; run `manage.py topology apply`", depths)
