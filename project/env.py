@@ -53,11 +53,13 @@ class Env(BaseSettings):
         description="The primary database: the truth about every job."
     )
     redis_url: Annotated[str, _url("redis", "rediss", "unix")] | None = Field(
-        None, description="Cache and live progress; everything works without it, slower."
+        None, description="Cache of the web processes; everything works without it, slower."
     )
 
     email_url: Annotated[str, _url("smtp", "smtps", "smtp+tls", "file", "console", "memory")] = Field(
-        "file://", description="Where e-mail goes: smtp://user:password@host:587; `file://` writes to var/outbox/email."
+        "file://",
+        description="Where e-mail goes: `smtp://`, `smtp+tls://` (STARTTLS) or `smtps://` user:password@host; "
+        "`file://` writes to var/outbox/email.",
     )
     default_from_email: str = Field("platform@localhost", description="Sender of e-mail that names none.")
 
@@ -87,12 +89,10 @@ def load() -> Env:
     try:
         return Env()
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, problem['loc'])).upper()}: {_in_words(problem)}" for problem in error.errors()
-        ]
+        lines = [f"  {'.'.join(map(str, problem['loc'])).upper()}: {_in_words(problem)}" for problem in error.errors()]
         raise SystemExit(
             "The environment is not usable:\n" + "\n".join(lines) + "\n"
-            "Set the variables named above (README, \"Configuration\"), or start the platform with `make up`, "
+            'Set the variables named above (README, "Configuration"), or start the platform with `make up`, '
             "whose addresses are then used."
         ) from None
 
