@@ -3,8 +3,8 @@
 import dj_database_url
 
 from project import env as environment
-from project.email_url import email_settings
 from project.console import LOGIN_REDIRECT_URL, UNFOLD  # noqa: F401  settings
+from project.email_url import email_settings
 from tasks.topology import WORK_QUEUE
 
 env = environment.load()

@@ -1,7 +1,5 @@
 """Shared by all tiers. `make test` brings RabbitMQ, PostgreSQL and Redis and sets the environment."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tasks import publisher
@@ -16,8 +14,8 @@ class Outbox(list[JobMessage]):
 
 
 @pytest.fixture
-def outbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
+def outbox(monkeypatch: pytest.MonkeyPatch) -> Outbox:
     """Messages handed to the publisher land here and nowhere else."""
     kept = Outbox()
     monkeypatch.setattr(publisher, "publish", kept.publish)
-    yield kept
+    return kept

@@ -9,7 +9,7 @@ from aiosmtpd.controller import Controller
 
 
 class Catcher:
-    """Listens on a free loopback port while used as a context manager. ``received``: (message, recipients), in order."""
+    """Listens on a free loopback port while used as a context manager. ``received``: (message, recipients)."""
 
     def __init__(self) -> None:
         self.received: list[tuple[EmailMessage, list[str]]] = []

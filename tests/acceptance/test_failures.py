@@ -38,9 +38,7 @@ def test_scheduled_and_urgent_jobs_run_too():
     assert jobs[0].started_at >= jobs[0].created_at
 
 
-@pytest.mark.parametrize(
-    "how", ["raise", "later", "exit", "interrupt", "memory", "unpicklable", "os-exit", "kill"]
-)
+@pytest.mark.parametrize("how", ["raise", "later", "exit", "interrupt", "memory", "unpicklable", "os-exit", "kill"])
 def test_a_failed_attempt_is_counted_and_retried(how):
     job = enqueue("probe.fail", {"how": how, "failures": 1})
     assert ended(job) == ["succeeded"]
@@ -99,28 +97,35 @@ def collected(**which: object) -> DeadLetter:
     return found.get()
 
 
+GOOD_BODY = b"[[], {}, {}]"
+JSON = {"content_type": "application/json"}
+NO_JOB = "the id of a job that is not there"
 GARBAGE = {
-    "not JSON": (b"\xff\xfe\x00", {"content_type": "application/json"}, "id", "undecodable"),
-    "truncated JSON": (b"[[], {}", {"content_type": "application/json"}, "id", "undecodable"),
-    "pickle": (b"\x80\x04N.", {"content_type": "application/x-python-serialize"}, "id", "undecodable"),
-    "no content type": (b"[[], {}, {}]", {}, "id", "undecodable"),
-    "bad compression": (b"[[], {}, {}]", {"content_type": "application/json", "content_encoding": "no-such"}, "", "unknown_message"),
-    "no headers": (b"{}", {"content_type": "application/json"}, None, "unknown_message"),
-    "text": ("häh?".encode("latin-1"), {"content_type": "text/plain", "content_encoding": "utf-8"}, None, "unknown_message"),
-    "arguments": (b'[["x"], {}, {}]', {"content_type": "application/json"}, "id", "unknown_message"),
-    "keyword list": (b"[[], [1], {}]", {"content_type": "application/json"}, "id", "unknown_message"),
-    "protocol 1": (b'{"task": "probe.echo", "id": "1", "args": [], "kwargs": {}}', {"content_type": "application/json"}, None, "unknown_message"),
-    "id without attempt": (b"[[], {}, {}]", {"content_type": "application/json"}, "bad-id", "unknown_message"),
-    "job that is not there": (b"[[], {}, {}]", {"content_type": "application/json"}, "id", "unknown_message"),
-    "ten megabytes": (b"x" * 10_000_000, {"content_type": "application/json"}, "id", "undecodable"),
-}  # fmt: skip
+    "not JSON": (b"\xff\xfe\x00", JSON, NO_JOB, "undecodable"),
+    "truncated JSON": (b"[[], {}", JSON, NO_JOB, "undecodable"),
+    "pickle": (b"\x80\x04N.", {"content_type": "application/x-python-serialize"}, NO_JOB, "undecodable"),
+    "no content type": (GOOD_BODY, {}, NO_JOB, "undecodable"),
+    "bad compression": (GOOD_BODY, {**JSON, "content_encoding": "no-such"}, "", "unknown_message"),
+    "no headers": (b"{}", JSON, None, "unknown_message"),
+    "text": ("häh?".encode("latin-1"), {"content_type": "text/plain"}, None, "unknown_message"),
+    "arguments": (b'[["x"], {}, {}]', JSON, NO_JOB, "unknown_message"),
+    "keyword list": (b"[[], [1], {}]", JSON, NO_JOB, "unknown_message"),
+    "protocol 1": (b'{"task": "probe.echo", "id": "1", "args": []}', JSON, None, "unknown_message"),
+    "id without attempt": (GOOD_BODY, JSON, "bad-id", "unknown_message"),
+    "job that is not there": (GOOD_BODY, JSON, NO_JOB, "unknown_message"),
+    "ten megabytes": (b"x" * 10_000_000, JSON, NO_JOB, "undecodable"),
+}
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_becomes_a_dead_letter_with_its_bytes(platform, worker, kind):
     body, properties, id_header, reason = GARBAGE[kind]
     message_id = uuid.uuid4().hex
-    headers = {} if id_header is None else {"task": "probe.echo", "id": f"{uuid.uuid4()}.1" if id_header == "id" else id_header}
+    headers = (
+        {}
+        if id_header is None
+        else {"task": "probe.echo", "id": f"{uuid.uuid4()}.1" if id_header == "id" else id_header}
+    )
     with Connection(platform["BROKER_URL"]) as connection:
         message = amqp.Message(body, application_headers=headers, message_id=message_id, delivery_mode=2, **properties)
         connection.default_channel.basic_publish(message, "work-exchange", "work")

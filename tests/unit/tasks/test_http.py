@@ -26,7 +26,10 @@ def token() -> str:
 def send(client: Client, token: str, outbox):
     def post(body, **headers):
         data = body if isinstance(body, (str, bytes)) else json.dumps(body)
-        headers = {"Authorization": f"Bearer {token}", **{key.replace("_", "-"): value for key, value in headers.items()}}
+        headers = {
+            "Authorization": f"Bearer {token}",
+            **{key.replace("_", "-"): value for key, value in headers.items()},
+        }
         content_type = headers.pop("Content-Type", "application/json")
         return client.post("/api/v1/jobs", data, content_type=content_type, headers=headers)
 
@@ -65,7 +68,12 @@ def test_the_same_key_answers_with_the_same_job(send):
         ("[1]", 422, "invalid", ["job"]),
         ({}, 422, "invalid", ["task"]),
         ({"task": "nope.nope"}, 422, "invalid", ["task"]),
-        ({**GOOD, "payload": {"seconds": "x", "failures": "y"}}, 422, "invalid", ["payload.seconds", "payload.failures"]),
+        (
+            {**GOOD, "payload": {"seconds": "x", "failures": "y"}},
+            422,
+            "invalid",
+            ["payload.seconds", "payload.failures"],
+        ),
         ({**GOOD, "payload": []}, 422, "invalid", ["payload"]),
         ({**GOOD, "payload": {"text": "a\0b"}}, 422, "invalid", ["payload"]),
         ({**GOOD, "bogus": 1}, 422, "invalid", ["bogus"]),
@@ -138,7 +146,9 @@ def test_an_expired_token_is_no_token(client):
 def test_a_token_without_the_scope_is_told_which(client):
     _, text = ApiToken.issue("reader", ["jobs:read"])
     headers = {"Authorization": f"Bearer {text}"}
-    told = problem(client.post("/api/v1/jobs", "{}", content_type="application/json", headers=headers), 403, "forbidden")
+    told = problem(
+        client.post("/api/v1/jobs", "{}", content_type="application/json", headers=headers), 403, "forbidden"
+    )
     assert "jobs:write" in told["detail"]
 
 

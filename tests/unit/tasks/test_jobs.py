@@ -13,7 +13,9 @@ pytestmark = pytest.mark.django_db
 
 def dead_job(**values):
     job = make_job(JobState.RUNNING, attempt=3, **values)
-    dead_letters.bury(job, JobState.RUNNING, reason="exhausted", error_type="ValueError", error="no\nmore", traceback="tb")
+    dead_letters.bury(
+        job, JobState.RUNNING, reason="exhausted", error_type="ValueError", error="no\nmore", traceback="tb"
+    )
     return Job.objects.get(pk=job.pk)
 
 

@@ -56,7 +56,7 @@ class Worker:
         before = set(WorkerProcess.objects.values_list("pk", flat=True))
         command = [sys.executable, "-m", "celery", "-A", "project", "worker", "-n", "demo@%h", "--concurrency", "2"]
         with self._log.open("w") as log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 command,
                 env={**os.environ, **self._environment},
                 cwd=settings.BASE_DIR,

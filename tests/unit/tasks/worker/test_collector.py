@@ -93,7 +93,9 @@ def test_a_jobs_misaddressed_message_is_left_to_the_relay():
 
 def test_headers_of_any_kind_are_kept():
     nan = float("nan")
-    collect(dead_message(body=b"x", headers={"b": b"\xff", "n": nan, "z": "a\0b", "t": datetime(2026, 1, 1), "l": [(1,)]}))
+    collect(
+        dead_message(body=b"x", headers={"b": b"\xff", "n": nan, "z": "a\0b", "t": datetime(2026, 1, 1), "l": [(1,)]})
+    )
     assert DeadLetter.objects.get().headers == {
         "b": "/w==", "n": "nan", "z": "a\\0b", "t": "2026-01-01T00:00:00", "l": [[1]],
     }  # fmt: skip

@@ -16,7 +16,9 @@ def silent_worker() -> WorkerProcess:
 
 
 @pytest.mark.parametrize(
-    "owner", [lambda: None, silent_worker, lambda: make_worker(stopped_at=timezone.now())], ids=["none", "silent", "off"]
+    "owner",
+    [lambda: None, silent_worker, lambda: make_worker(stopped_at=timezone.now())],
+    ids=["none", "silent", "off"],
 )
 def test_the_attempt_of_a_worker_that_is_gone_is_counted_and_retried(owner):
     job = make_job(JobState.RUNNING, worker=owner())
