@@ -6,7 +6,7 @@ from django.utils.module_loading import autodiscover_modules
 
 class TasksConfig(AppConfig):
     name = "tasks"
-    verbose_name = "Jobs"
+    verbose_name = "Platform"
 
     def ready(self) -> None:
         from celery import current_app

@@ -4,7 +4,6 @@ import hashlib
 import secrets
 import uuid
 from datetime import datetime
-from typing import Any
 
 from django.db import models
 from django.db.models import F, Q
@@ -230,6 +229,9 @@ class ApiToken(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 
+    class Meta:
+        verbose_name = "API token"
+
     def __str__(self) -> str:
         return self.name
 
@@ -253,6 +255,6 @@ class ApiToken(models.Model):
 
 
 def error_summary(error_type: str, error: str) -> str:
-    """One line for lists: the type and the first line of the message."""
-    first: list[Any] = error.strip().splitlines()[:1]
-    return f"{error_type}: {first[0]}" if first else error_type
+    """One line for lists: the type, if there is one, and the first line of the message."""
+    first = error.strip().partition("\n")[0]
+    return ": ".join(part for part in (error_type, first) if part)

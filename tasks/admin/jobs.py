@@ -284,7 +284,7 @@ def head_context(job: Job) -> dict[str, Any]:
             ("Waited", words.duration(waited) if waited is not None else markup.NOTHING),
         ],
         "worker": job.worker,
-        "error": job.error.removeprefix(": ") if job.state != JobState.SUCCEEDED else "",
+        "error": job.error if job.state != JobState.SUCCEEDED else "",
     }
 
 

@@ -48,7 +48,7 @@ def relative(moment: datetime, now: datetime) -> str:
 
 def error_line(error_type: str, error: str) -> str:
     """Type and first line of an error; what the platform itself buried has no type."""
-    return error_summary(error_type, error).removeprefix(": ")
+    return error_summary(error_type, error)
 
 
 def task_title(name: str) -> str:
@@ -111,7 +111,7 @@ def event(event: JobEvent) -> str:
     if reason := detail.pop("reason", ""):
         parts.append(str(dict(DeadLetter.Reason.choices).get(reason, reason)).lower())
     if error := detail.pop("error", ""):
-        parts.append(str(error).removeprefix(": "))
+        parts.append(str(error))
     if (seconds := detail.pop("delay_seconds", None)) is not None:
         parts.append(f"next attempt after {duration(seconds)}")
     if outcome := detail.pop("outcome", ""):
