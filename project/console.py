@@ -11,6 +11,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Task platform",
     "SITE_SUBHEADER": "Operators' console",
     "SITE_SYMBOL": "account_tree",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("tasks/favicon.svg")}],
     "SITE_URL": None,
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,

@@ -1,7 +1,7 @@
 """Root of the HTTP API."""
 
 from django.http import HttpRequest
-from ninja import NinjaAPI
+from ninja import NinjaAPI, Router
 
 from project.problems import PROBLEM_TYPES, add_problem_handlers
 from tasks.http import router as jobs
@@ -13,10 +13,14 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 add_problem_handlers(api)
-api.add_router("", jobs)
+problems = Router(tags=["problems"])
 
 
-@api.get("/problems/{slug}", tags=["problems"], summary="What a problem type means")
+@problems.get("/problems/{slug}", summary="What a problem type means")
 def read_problem_type(request: HttpRequest, slug: str) -> dict[str, str | int]:
     kind = PROBLEM_TYPES.get(slug) or PROBLEM_TYPES["not-found"]
     return {"status": kind.status, "title": kind.title, "remedy": kind.remedy}
+
+
+api.add_router("", jobs)
+api.add_router("", problems)

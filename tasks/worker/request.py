@@ -1,5 +1,6 @@
 """One attempt as the worker's main process sees it: sent to the pool, watched, recorded, then acknowledged."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,7 @@ class AttemptRequest(Request):
         super().__init__(message, headers=headers, body=((), job.payload, {}), decoded=True, **options)
         self.job = job
         self._on_end = on_end
-        self._ended = False
+        self._ended_at = 0.0
 
     def execute_using_pool(self, pool: Any, **_: Any) -> Any:
         """Called by the worker when a slot of the pool is free."""
@@ -98,7 +99,7 @@ class AttemptRequest(Request):
             self.acknowledge()
         event = _EVENTS.get(reached) if reached else None
         if event == "task-succeeded":
-            self.send_event(event, result=repr(outcome.result)[:200], runtime=None)
+            self.send_event(event, result=repr(outcome.result)[:200], runtime=self._runtime_seconds())
         elif event == "task-revoked":
             self.send_event(event, terminated=False, signum=None, expired=False)
         elif event:
@@ -110,9 +111,12 @@ class AttemptRequest(Request):
         """Never by Celery's volatile list: cancellation is a row."""
         return False
 
+    def _runtime_seconds(self) -> float | None:
+        return round(self._ended_at - self.time_start, 6) if self.time_start else None
+
     def _end(self, outcome: Outcome) -> None:
-        if self._ended:  # a hard limit is told twice, as a failure and as a timeout
+        if self._ended_at:  # a hard limit is told twice, as a failure and as a timeout
             return
-        self._ended = True
+        self._ended_at = time.time()
         state.task_ready(self, successful=outcome.succeeded)
         self._on_end(self, outcome)
