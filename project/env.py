@@ -65,6 +65,10 @@ class Env(BaseSettings):
 
     extra_apps: CommaSeparated = Field([], description="Your own Django apps, separated by commas.")
 
+    behind_tls_proxy: bool = Field(
+        False, description="A proxy in front ends TLS and sets X-Forwarded-Proto; cookies are then for https only."
+    )
+
     port: int = Field(8000, ge=1, le=65535, description="Where `make up` listens, on loopback.")
     flower_port: int = Field(5555, ge=1, le=65535, description="Where Flower listens, on loopback.")
     flower_url: str = Field("", description="Link to Flower in the admin; empty hides it.")

@@ -1,6 +1,6 @@
 """Message -> claimed job: one compare-and-set for all messages at hand, which also returns the rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -34,18 +34,21 @@ class Claim:
     why: str = ""
 
 
-def claim(envelopes: Sequence[Envelope], worker: WorkerProcess) -> list[Claim]:
+def claim(
+    envelopes: Sequence[Envelope], worker: WorkerProcess, *, in_hand: Callable[[str], bool] = lambda attempt_id: True
+) -> list[Claim]:
     """One Claim for each of ``envelopes``, in their order. All in one transaction; raises OperationalError as it is.
 
     The message of attempt n takes a queued job at attempt n - 1. Of equal messages the first wins; the others, and all
-    that come late, are duplicates.
+    that come late, are duplicates. ``in_hand(attempt_id)`` says whether this process is running that attempt: one that
+    it owns and is not running was claimed by a transaction whose success it never heard of, and is taken up now.
     """
     with transaction.atomic():
         claimed = _compare_and_set(envelopes, worker)
         claims: list[Claim] = []
         for envelope in envelopes:
             job = claimed.pop((envelope.job_id, envelope.attempt), None)
-            claims.append(Claim(Answer.RUN, job) if job else _explain(envelope, worker))
+            claims.append(Claim(Answer.RUN, job) if job else _explain(envelope, worker, in_hand))
     return claims
 
 
@@ -87,7 +90,7 @@ def _compare_and_set(envelopes: Sequence[Envelope], worker: WorkerProcess) -> di
     return claimed
 
 
-def _explain(envelope: Envelope, worker: WorkerProcess) -> Claim:
+def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str], bool]) -> Claim:
     """Why the message's job could not be claimed, and what becomes of the message."""
     job = Job.objects.select_related("worker").filter(pk=envelope.job_id).first()
     if job is None:
@@ -98,9 +101,12 @@ def _explain(envelope: Envelope, worker: WorkerProcess) -> Claim:
     if job.state == JobState.DEAD and envelope.attempt in (job.attempt, job.attempt + 1):
         # Its worker died between the burial and the rejection: the dead queue still gets its evidence.
         return Claim(Answer.REJECT, why="is dead")
-    if job.state == JobState.RUNNING and job.attempt == envelope.attempt and is_gone(job.worker, worker):
-        record_lost(job, "its message was delivered again after its worker had gone")
-        return Claim(Answer.DROP, why="its worker was lost")
+    if job.state == JobState.RUNNING and job.attempt == envelope.attempt:
+        if job.worker_id == worker.pk and not in_hand(f"{job.pk}.{job.attempt}"):
+            return Claim(Answer.RUN, job)
+        if is_gone(job.worker, worker):
+            record_lost(job, "its message was delivered again after its worker had gone")
+            return Claim(Answer.DROP, why="its worker was lost")
     JobEvent.objects.create(
         job=job,
         kind=JobEvent.Kind.DUPLICATE,

@@ -3,6 +3,7 @@
 from collections import deque
 from typing import Any
 
+from celery.bootsteps import RUN
 from celery.exceptions import WorkerShutdown
 from celery.utils.log import get_logger
 from celery.worker import state
@@ -62,6 +63,11 @@ class JobConsumer(Consumer):
             broker.close()
         return connected
 
+    def in_hand(self, attempt_id: str) -> bool:
+        """Whether this process runs that attempt, or holds its outcome. Asked from other threads as well."""
+        unrecorded = {request.id for request, _ in tuple(self._unrecorded)}
+        return attempt_id in state.requests or attempt_id in unrecorded
+
     def create_task_handler(self, *_: Any, **__: Any) -> Any:
         """What is called with each message that arrives."""
         self._unclaimed.clear()  # of an earlier connection: they are delivered again
@@ -99,7 +105,7 @@ class JobConsumer(Consumer):
             return
         waiting = list(self._unclaimed)
         try:
-            claims = claim([envelope for envelope, _ in waiting], self.worker)
+            claims = claim([envelope for envelope, _ in waiting], self.worker, in_hand=self.in_hand)
         except (DatabaseError, InterfaceError) as error:
             connection.close()
             logger.warning("%d messages wait for the database: %s", len(waiting), error)
@@ -162,8 +168,12 @@ class JobConsumer(Consumer):
                 self.call_soon(self._record_waiting)
 
     def _settle_message(self, settle: Any, *args: Any) -> None:
-        """``settle`` on the loop's own turn: with a pool of threads the outcome comes from another one."""
-        self.call_soon(settle, logger, self.connection_errors, *args)
+        """``settle`` on the loop's own turn, since with a pool of threads the outcome comes from another one; at once
+        when the loop has ended and the pool is being emptied."""
+        if self.blueprint.state == RUN:
+            self.call_soon(settle, logger, self.connection_errors, *args)
+        else:
+            settle(logger, self.connection_errors, *args)
 
     def _reject(self, message: Any, why: str) -> None:
         logger.error("message dead-lettered: %s", why)

@@ -72,11 +72,13 @@ class SideThreads(bootsteps.StartStopStep):
 
     def _clockwork(self, worker: Any) -> None:
         broker = brokers.connect()
+        forgotten = supervision.Forgotten()
         chores = [
             _Chore(2.0, lambda: supervision.beat(worker.worker_process)),
             _Chore(0.5, lambda: relay.publish_due(broker)),
             _Chore(3.0, lambda: relay.publish_missing(broker, worker.marks)),
             _Chore(3.0, supervision.bury_or_retry_lost_attempts),
+            _Chore(5.0, lambda: forgotten.record(worker.worker_process, worker.consumer.in_hand)),
         ]
         while not self._stopped.wait(TICK_SECONDS):
             for chore in chores:

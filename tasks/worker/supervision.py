@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.conf import settings
@@ -67,6 +68,26 @@ def bury_or_retry_lost_attempts() -> int:
     for job in jobs:
         record_lost(job, "its worker went silent")
     return len(jobs)
+
+
+class Forgotten:
+    """Finds attempts that the database says this worker runs, and the worker knows nothing of.
+
+    They come from a commit whose answer was lost with the connection. An attempt must be missed twice in a row: it
+    may just have ended, its outcome on the way into the database.
+    """
+
+    def __init__(self) -> None:
+        self._suspects: set[str] = set()
+
+    def record(self, worker: WorkerProcess, in_hand: Callable[[str], bool]) -> int:
+        """Record as lost what was missed now and the time before. Returns how many."""
+        mine = {f"{job.pk}.{job.attempt}": job for job in Job.objects.filter(state=JobState.RUNNING, worker=worker)}
+        missed = {attempt_id for attempt_id in mine if not in_hand(attempt_id)}
+        forgotten, self._suspects = missed & self._suspects, missed
+        for attempt_id in forgotten:
+            record_lost(mine[attempt_id], "its worker does not know of it")
+        return len(forgotten)
 
 
 def record_lost(job: Job, why: str) -> None:

@@ -82,6 +82,10 @@ def test_a_worker_that_is_asked_to_stop_finishes_what_it_runs(start_worker, tmp_
     job.refresh_from_db()
     assert (job.state, attempts(job)) == ("succeeded", ["SUCCESS"])
     assert worker.row.stopped_at is not None
+    start_worker("-c", "1")
+    after = enqueue("probe.echo")
+    assert ended(after) == ["succeeded"]
+    assert not job.events.filter(kind="duplicate").exists(), "its message was not acknowledged"
 
 
 def test_a_purged_queue_is_filled_again(platform, start_worker):

@@ -102,6 +102,15 @@ def test_a_redelivery_while_its_worker_may_live_is_a_duplicate(owner):
     assert kinds(job) == ["duplicate"]
 
 
+def test_a_claim_whose_answer_was_lost_is_taken_up_by_its_own_worker():
+    job, worker = make_job(), make_worker()
+    claim([message_of(job)], worker)
+    (again,) = claim([message_of(job)], worker, in_hand=lambda attempt_id: False)
+    assert (again.answer, again.job.attempt) == (Answer.RUN, 1)
+    (other,) = claim([message_of(job)], make_worker(), in_hand=lambda attempt_id: False)
+    assert other.answer is Answer.DROP
+
+
 def test_a_handed_back_attempt_is_not_spent():
     job, worker = make_job(), make_worker()
     claim([message_of(job)], worker)

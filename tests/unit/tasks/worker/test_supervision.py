@@ -53,3 +53,19 @@ def test_a_job_of_a_task_this_build_does_not_know_is_retried_too():
     supervision.bury_or_retry_lost_attempts()
     job.refresh_from_db()
     assert job.state == JobState.RETRYING
+
+
+def test_an_attempt_its_own_worker_does_not_know_is_recorded_when_missed_twice():
+    worker = make_worker()
+    job = make_job(JobState.RUNNING, worker=worker)
+    forgotten = supervision.Forgotten()
+    assert [forgotten.record(worker, lambda attempt_id: False) for _ in range(3)] == [0, 1, 0]
+    job.refresh_from_db()
+    assert job.state == JobState.RETRYING
+
+
+def test_an_attempt_in_hand_is_never_forgotten():
+    worker = make_worker()
+    make_job(JobState.RUNNING, worker=worker)
+    forgotten = supervision.Forgotten()
+    assert [forgotten.record(worker, lambda attempt_id: True) for _ in range(3)] == [0, 0, 0]
