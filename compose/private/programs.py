@@ -8,6 +8,8 @@ from compose.private import ROOT
 from compose.private.environment import PYTHON, VENV
 from compose.private.process import Command, Process
 
+# Celery warns at length about root, which a private platform on loopback may well be, in a container or a new machine.
+ROOT_IS_FINE = "ignore:You're running the worker with superuser"
 START = ROOT / "compose" / "django" / "start"
 
 
@@ -29,7 +31,7 @@ def _process(name: str, command: Command, directory: Path, environment: Mapping[
         name,
         command,
         directory=directory,
-        environment={**environment, "PATH": path, "PYTHONUNBUFFERED": "1"},
+        environment={**environment, "PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": ROOT_IS_FINE},
         cwd=ROOT,
         grace_seconds=30,  # a worker finishes the jobs it has begun
     )
