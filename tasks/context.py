@@ -30,7 +30,7 @@ class JobContext:
         self.task = task
         self.metadata = metadata
         self.requested_by = requested_by
-        self.log = logging.LoggerAdapter(logging.getLogger(f"jobs.{task}"), {"job_id": str(job_id), "attempt": attempt})
+        self.log = _JobLog(logging.getLogger(f"jobs.{task}"), {"job_id": str(job_id), "attempt": attempt})
         self._next_progress = 0.0
 
     def progress(self, done: int, total: int | None = None, note: str = "") -> None:
@@ -82,3 +82,9 @@ class JobContext:
 
     def _mine(self) -> QuerySet[Job]:
         return Job.objects.filter(pk=self.job_id, state=JobState.RUNNING, attempt=self.attempt)
+
+
+class _JobLog(logging.LoggerAdapter):
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}
+        return f"[{kwargs['extra']['job_id']}.{kwargs['extra']['attempt']}] {msg}", kwargs

@@ -83,7 +83,8 @@ def _insert_or_first(job: Job) -> Job:
         try:
             with transaction.atomic():
                 job.save(force_insert=True)
-                JobEvent.objects.create(job=job, kind=job.state, at=job.created_at)
+                detail = {"due_at": job.due_at.isoformat()} if job.due_at else {}
+                JobEvent.objects.create(job=job, kind=job.state, at=job.created_at, detail=detail)
             return job
         except IntegrityError:
             first = known.first() if job.idempotency_key else None

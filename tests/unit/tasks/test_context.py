@@ -70,6 +70,12 @@ def test_an_outage_inside_the_tasks_own_transaction_is_told(context, monkeypatch
         context.progress(1, 2)
 
 
+def test_lines_of_the_log_name_the_attempt(job, context, caplog):
+    context.log.warning("%d rows", 3, extra={"rows": 3})
+    assert caplog.messages == [f"[{job.pk}.1] 3 rows"]
+    assert (caplog.records[0].job_id, caplog.records[0].rows) == (str(job.pk), 3)
+
+
 def test_an_effect_happens_once_over_all_attempts(job, context):
     done = []
     second = JobContext(job.pk, 2, task=job.task, metadata={}, requested_by="")

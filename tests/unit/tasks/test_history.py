@@ -1,0 +1,80 @@
+"""A job's state can be told from its history alone."""
+
+from typing import Any
+
+import pytest
+
+from tasks.api import PermanentError, RetryPolicy, cancel, enqueue, replay
+from tasks.models import Job, JobEvent
+from tasks.states import JobState
+from tasks.worker.claiming import claim, hand_back
+from tasks.worker.envelope import Envelope
+from tasks.worker.outcome import Outcome
+from tasks.worker.recording import Ended, record
+from tests.unit.tasks.factories import make_worker
+
+pytestmark = pytest.mark.django_db
+
+POLICY = RetryPolicy(max_attempts=9, base_seconds=0)
+
+
+def told(job: Job) -> dict[str, Any]:
+    """State, attempt and base as the events have them."""
+    row: dict[str, Any] = {"state": None, "attempt": 0, "attempt_base": 0}
+    for event in JobEvent.objects.filter(job=job).order_by("id"):
+        if event.kind in JobState.values:
+            row |= {"state": event.kind, "attempt": event.attempt}
+        elif event.kind == JobEvent.Kind.HANDED_BACK:
+            row |= {"state": JobState.QUEUED, "attempt": event.attempt - 1}
+        elif event.kind == JobEvent.Kind.REPLAYED:
+            row |= {"state": JobState.QUEUED, "attempt_base": event.attempt}
+    return row
+
+
+def take(job: Job) -> None:
+    claim([Envelope(job.pk, Job.objects.get(pk=job.pk).attempt + 1, job.task)], make_worker())
+
+
+def finish(job: Job, error: Exception | None = None) -> None:
+    outcome = Outcome.of_error(error, POLICY, 1) if error else Outcome(succeeded=True)
+    record([Ended(Job.objects.get(pk=job.pk), outcome, "w")])
+
+
+def requeue(job: Job) -> None:
+    from tasks.worker.relay import publish_due
+    from tests.unit.tasks.worker.test_relay import FakeBroker
+
+    Job.objects.filter(pk=job.pk).update(due_at=job.created_at)
+    publish_due(FakeBroker())
+
+
+STEPS = {
+    "take": take,
+    "succeed": finish,
+    "fail": lambda job: finish(job, ValueError("no")),
+    "die": lambda job: finish(job, PermanentError("no")),
+    "due": requeue,
+    "hand back": lambda job: hand_back([(job.pk, Job.objects.get(pk=job.pk).attempt)]),
+    "replay": lambda job: replay(job.pk),
+    "cancel": lambda job: cancel(job.pk),
+}
+
+
+@pytest.mark.parametrize(
+    "life",
+    [
+        ["take", "succeed"],
+        ["take", "fail", "due", "take", "succeed"],
+        ["take", "hand back", "take", "die", "replay", "take", "fail", "due", "take", "succeed"],
+        ["take", "fail", "cancel"],
+        ["cancel"],
+        ["take", "cancel", "fail"],
+        ["take", "take", "succeed", "take"],
+    ],
+)
+def test_history_and_row_agree_at_every_step(outbox, life):
+    job = enqueue("probe.echo")
+    for step in life:
+        STEPS[step](job)
+        row = Job.objects.filter(pk=job.pk).values("state", "attempt", "attempt_base").get()
+        assert told(job) == row, f"after {step}"

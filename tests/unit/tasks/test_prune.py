@@ -1,0 +1,53 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_celery_results.models import TaskResult
+
+from tasks.api import JobContext
+from tasks.models import Job, JobEvent, WorkerProcess
+from tasks.states import FINAL, JobState
+from tasks.tasks import PrunePayload, prune
+from tests.unit.tasks.factories import make_job, make_worker
+
+pytestmark = pytest.mark.django_db
+
+OLD = timezone.now() - timedelta(days=40)
+
+
+def run(**payload: int) -> dict[str, int]:
+    running = make_job(JobState.RUNNING, task="platform.prune")
+    context = JobContext(running.pk, 1, task="platform.prune", metadata={}, requested_by="")
+    return prune(PrunePayload(**payload), context)
+
+
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.CANCELLED])
+def test_an_old_job_goes_with_its_attempts_and_history(state):
+    job = make_job(state, finished_at=OLD, attempt=2)
+    JobEvent.objects.create(job=job, kind=state)
+    for attempt in (1, 2):
+        TaskResult.objects.create(task_id=f"{job.pk}.{attempt}")
+    assert run() == {"jobs_deleted": 1}
+    assert not Job.objects.filter(pk=job.pk).exists()
+    assert not TaskResult.objects.exists()
+
+
+@pytest.mark.parametrize("state", sorted(set(JobState) - FINAL | {JobState.DEAD}))
+def test_what_has_not_ended_well_is_kept_however_old(state):
+    job = make_job(state, created_at=OLD)
+    Job.objects.filter(pk=job.pk, state=JobState.DEAD).update(finished_at=OLD)
+    assert run() == {"jobs_deleted": 0}
+
+
+def test_the_retention_is_the_settings_unless_the_payload_says_otherwise(settings):
+    make_job(JobState.SUCCEEDED, finished_at=timezone.now() - timedelta(days=3))
+    settings.TASKS_RETAIN_JOBS_DAYS = 5
+    assert run() == {"jobs_deleted": 0}
+    assert run(older_than_days=2) == {"jobs_deleted": 1}
+
+
+def test_workers_that_went_long_ago_are_forgotten():
+    make_worker(seen_at=OLD)
+    alive = make_worker()
+    run()
+    assert list(WorkerProcess.objects.all()) == [alive]
