@@ -11,6 +11,7 @@ from tasks.errors import (
     PermanentError,
     RetryLater,
     TaskPlatformError,
+    TooLarge,
     UnknownTask,
 )
 from tasks.jobs import cancel, replay
@@ -33,6 +34,7 @@ __all__ = [
     "RetryPolicy",
     "StoredFile",
     "TaskPlatformError",
+    "TooLarge",
     "UnknownTask",
     "cancel",
     "enqueue",

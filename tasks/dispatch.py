@@ -1,7 +1,7 @@
 """Producer side: validate, write the job's row, hand its message to the publisher once the row is committed."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -12,13 +12,14 @@ from tasks import publisher
 from tasks.brokers import JobMessage
 from tasks.errors import IdempotencyConflict, InvalidJob
 from tasks.models import Job, JobEvent
-from tasks.payloads import check_json, dump_payload
+from tasks.payloads import dump_payload, plain_json
 from tasks.registry import registry
 from tasks.states import JobState, Priority
 from tasks.topology import PRIORITY_QUEUE
 
 MAX_METADATA_BYTES = 16_384
 MAX_TEXT = 200
+FURTHEST = timedelta(days=3660)
 
 
 def enqueue(
@@ -44,8 +45,8 @@ def enqueue(
     """
     spec = registry.get(task)
     data = dump_payload(spec, payload if payload is not None else {})
-    run_at = _run_at(delay_seconds, run_at)
-    _check_options(priority, expires_at, run_at, metadata, idempotency_key, correlation_id, requested_by)
+    run_at, expires_at = _run_at(delay_seconds, run_at), _moment("expires_at", expires_at)
+    _check_options(priority, expires_at, run_at, idempotency_key, correlation_id, requested_by)
 
     now = timezone.now()
     job = Job(
@@ -61,7 +62,7 @@ def enqueue(
         idempotency_key=idempotency_key or None,
         correlation_id=correlation_id,
         requested_by=requested_by,
-        metadata=metadata or {},
+        metadata=_metadata(metadata),
     )
     stored = _insert_or_first(job)
     if stored is job and job.state == JobState.QUEUED:
@@ -96,26 +97,40 @@ def _insert_or_first(job: Job) -> Job:
 
 
 def _run_at(delay_seconds: float | None, run_at: datetime | None) -> datetime | None:
-    """The moment the job is due, or None for now."""
+    """The moment the job is due, in UTC, or None for now."""
     if delay_seconds is not None and run_at is not None:
         raise InvalidJob([{"field": "run_at", "message": "give delay_seconds or run_at, not both"}])
     if delay_seconds is not None:
-        try:
-            if delay_seconds < 0:
-                raise ValueError("is below 0")
-            run_at = timezone.now() + timedelta(seconds=delay_seconds) if delay_seconds else None
-        except (OverflowError, ValueError) as error:
-            raise InvalidJob([{"field": "delay_seconds", "message": str(error)}]) from None
-    elif run_at is not None and timezone.is_naive(run_at):
-        raise InvalidJob([{"field": "run_at", "message": "needs a time zone, like 2026-01-31T08:00:00Z"}])
+        if not 0 <= delay_seconds <= FURTHEST.total_seconds():  # false for NaN as well
+            most = f"{FURTHEST.total_seconds():,.0f}"
+            message = f"is 0 to {most} seconds, which is {FURTHEST.days:,} days"
+            raise InvalidJob([{"field": "delay_seconds", "message": message}])
+        run_at = timezone.now() + timedelta(seconds=delay_seconds)
+    run_at = _moment("run_at", run_at)
     return run_at if run_at and run_at > timezone.now() else None
+
+
+def _moment(field: str, value: datetime | None) -> datetime | None:
+    """``value`` in UTC. InvalidJob where it has no time zone, or lies further away than anyone waits."""
+    if value is None:
+        return None
+    if timezone.is_naive(value):
+        raise InvalidJob([{"field": field, "message": "needs a time zone, like 2026-01-31T08:00:00Z"}])
+    try:
+        value = value.astimezone(UTC)
+    except (
+        OverflowError
+    ):  # 9999-12-31T23:59-12:00 is a year 10000 in UTC, which PostgreSQL keeps and Python can not read
+        value = datetime.max.replace(tzinfo=UTC)
+    if abs(value - timezone.now()) > FURTHEST:
+        raise InvalidJob([{"field": field, "message": f"lies more than {FURTHEST.days:,} days from now"}])
+    return value
 
 
 def _check_options(
     priority: str,
     expires_at: datetime | None,
     run_at: datetime | None,
-    metadata: dict[str, Any] | None,
     idempotency_key: str | None,
     correlation_id: str,
     requested_by: str,
@@ -123,11 +138,8 @@ def _check_options(
     problems: list[dict[str, str]] = []
     if priority not in Priority.values:
         problems.append({"field": "priority", "message": f"is one of {', '.join(Priority.values)}; got {priority!r}"})
-    if expires_at is not None:
-        if timezone.is_naive(expires_at):
-            problems.append({"field": "expires_at", "message": "needs a time zone, like 2026-01-31T08:00:00Z"})
-        elif expires_at <= (run_at or timezone.now()):
-            problems.append({"field": "expires_at", "message": "lies before the job would begin"})
+    if expires_at is not None and expires_at <= (run_at or timezone.now()):
+        problems.append({"field": "expires_at", "message": "lies before the job would begin"})
     for field, text in (
         ("idempotency_key", idempotency_key or ""),
         ("correlation_id", correlation_id),
@@ -139,7 +151,9 @@ def _check_options(
             problems.append({"field": field, "message": "holds a NUL character"})
     if problems:
         raise InvalidJob(problems)
-    if metadata is not None:
-        if not isinstance(metadata, dict):
-            raise InvalidJob([{"field": "metadata", "message": "is an object"}])
-        check_json("metadata", metadata, MAX_METADATA_BYTES)
+
+
+def _metadata(metadata: dict[str, Any] | None) -> dict[str, Any]:
+    if metadata is not None and not isinstance(metadata, dict):
+        raise InvalidJob([{"field": "metadata", "message": "is an object"}])
+    return plain_json("metadata", metadata or {}, MAX_METADATA_BYTES)

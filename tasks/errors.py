@@ -29,6 +29,10 @@ class InvalidJob(TaskPlatformError, ValueError):
         super().__init__("; ".join(f"{problem['field']}: {problem['message']}" for problem in problems))
 
 
+class TooLarge(InvalidJob):
+    """The payload, or what else was given, has more bytes than its limit."""
+
+
 class UnknownTask(InvalidJob):
     """No task of that name is registered. ``name`` is the one asked for."""
 

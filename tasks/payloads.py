@@ -8,7 +8,7 @@ from django.conf import settings
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import WithJsonSchema
 
-from tasks.errors import InvalidJob
+from tasks.errors import InvalidJob, TooLarge
 from tasks.registry import TaskSpec
 
 STORED_FILE = "stored-file"
@@ -26,8 +26,7 @@ def dump_payload(spec: TaskSpec, payload: BaseModel | dict[str, Any]) -> dict[st
         data = model.model_dump(mode="json")
     except ValidationError as error:
         raise InvalidJob(problems_of(error)) from None
-    check_json("payload", data, settings.TASKS_MAX_PAYLOAD_BYTES)
-    return data
+    return plain_json("payload", data, settings.TASKS_MAX_PAYLOAD_BYTES)
 
 
 def load_payload(spec: TaskSpec, data: dict[str, Any]) -> BaseModel:
@@ -38,8 +37,11 @@ def load_payload(spec: TaskSpec, data: dict[str, Any]) -> BaseModel:
         raise InvalidJob(problems_of(error)) from None
 
 
-def check_json(name: str, value: Any, max_bytes: int) -> None:
-    """Raise InvalidJob unless ``value`` is JSON that a database can keep, of at most ``max_bytes``."""
+def plain_json(name: str, value: Any, max_bytes: int) -> Any:
+    """``value`` as plain JSON values, whatever subclasses it was made of.
+
+    Raises InvalidJob unless it is JSON that a database can keep, of at most ``max_bytes``.
+    """
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         size_bytes = len(text.encode())
@@ -48,9 +50,10 @@ def check_json(name: str, value: Any, max_bytes: int) -> None:
     if size_bytes > max_bytes:
         remedy = "store the data and send its name (StoredFile) instead"
         message = f"is {size_bytes:,} bytes and the limit is {max_bytes:,}: {remedy}"
-        raise InvalidJob([{"field": name, "message": message}])
+        raise TooLarge([{"field": name, "message": message}])
     if _NUL.search(text):
         raise InvalidJob([{"field": name, "message": "holds a NUL character, which PostgreSQL can not store"}])
+    return json.loads(text)
 
 
 def problems_of(error: ValidationError) -> list[dict[str, str]]:

@@ -1,10 +1,13 @@
 """When a failed job runs again: pure functions of (attempt, error)."""
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tasks.errors import PermanentError, RetryLater
+
+LONGEST_WISH_SECONDS = 30 * 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +46,12 @@ class RetryPolicy:
     ) -> float | None:
         """Seconds until the next attempt after ``attempt`` ended in ``error``; None to bury the job.
 
-        A RetryLater with a delay of its own is obeyed as long as an attempt is left.
+        A RetryLater with a delay of its own is obeyed as long as an attempt is left, up to 30 days.
         """
         if isinstance(error, (PermanentError, *self.permanent)):
             return None
         delay = self.delay_seconds(attempt, jitter=jitter)
-        if delay is not None and isinstance(error, RetryLater) and error.delay_seconds is not None:
-            return max(0.0, error.delay_seconds)
-        return delay
+        if delay is None or not isinstance(error, RetryLater) or error.delay_seconds is None:
+            return delay
+        wish = error.delay_seconds  # often what the other side said, so anything at all
+        return delay if math.isnan(wish) else min(max(0.0, wish), LONGEST_WISH_SECONDS)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from tasks.context import JobContext
 from tasks.errors import InvalidJob, PermanentError, TaskPlatformError
-from tasks.payloads import check_json, load_payload
+from tasks.payloads import load_payload, plain_json
 from tasks.registry import TaskSpec, registry
 from tasks.worker.outcome import Outcome
 
@@ -109,5 +109,4 @@ def _context(task_name: str, job: dict[str, Any]) -> JobContext:
 def _as_json(result: Any) -> Any:
     if isinstance(result, BaseModel):
         result = result.model_dump(mode="json")
-    check_json("result", result, MAX_RESULT_BYTES)
-    return result
+    return plain_json("result", result, MAX_RESULT_BYTES)

@@ -7,6 +7,7 @@ from typing import Any
 from tasks.errors import JobCancelled, PermanentError
 from tasks.retry import RetryPolicy
 
+MAX_TYPE_CHARS = 200
 MAX_ERROR_CHARS = 10_000
 MAX_TRACEBACK_CHARS = 50_000
 
@@ -32,12 +33,19 @@ class Outcome:
         permanent = isinstance(error, (PermanentError, *(policy.permanent if policy else ())))
         return cls(
             succeeded=False,
-            error_type=type(error).__name__,
-            error=_storable(str(error))[:MAX_ERROR_CHARS],
+            error_type=_storable(type(error).__name__)[:MAX_TYPE_CHARS],
+            error=_storable(_told(error))[:MAX_ERROR_CHARS],
             traceback=_storable("".join(tracebacks.format_exception(error)))[-MAX_TRACEBACK_CHARS:],
             retry_in_seconds=policy.decide(attempt, error) if policy else None,
             reason=reason or ("permanent" if permanent else "exhausted"),
         )
+
+
+def _told(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as fault:  # the task's own class may be at fault
+        return f"<{type(error).__name__} can not be shown: its __str__ raised {type(fault).__name__}>"
 
 
 def _storable(text: str) -> str:

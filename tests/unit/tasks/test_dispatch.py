@@ -10,6 +10,8 @@ from tests.unit.tasks.factories import kinds
 
 pytestmark = pytest.mark.django_db
 
+YEAR_10000 = datetime(9999, 12, 31, 23, 59, tzinfo=timezone.get_fixed_timezone(-720))  # in UTC
+
 
 def test_a_job_is_published_once_its_transaction_is_committed(outbox, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
@@ -53,6 +55,9 @@ def test_a_moment_that_has_passed_is_now(outbox, when):
         ({"delay_seconds": 1, "run_at": timezone.now()}, "run_at"),
         ({"run_at": datetime(2030, 1, 1)}, "run_at"),
         ({"expires_at": datetime(2030, 1, 1)}, "expires_at"),
+        ({"expires_at": YEAR_10000}, "expires_at"),
+        ({"run_at": YEAR_10000}, "run_at"),
+        ({"run_at": datetime(1, 1, 1, tzinfo=timezone.get_fixed_timezone(600))}, "run_at"),
         ({"expires_at": timezone.now() - timedelta(seconds=1)}, "expires_at"),
         ({"expires_at": timezone.now() + timedelta(seconds=5), "delay_seconds": 60}, "expires_at"),
         ({"idempotency_key": "k" * 201}, "idempotency_key"),

@@ -4,7 +4,7 @@ import pytest
 from pydantic import BaseModel
 
 from tasks.errors import InvalidJob
-from tasks.payloads import check_json, dump_payload
+from tasks.payloads import dump_payload, plain_json
 from tasks.registry import registry
 
 
@@ -45,9 +45,9 @@ def test_the_size_limit_is_told_with_its_remedy(echo, settings):
 @pytest.mark.parametrize("value", [math.nan, math.inf, object(), "\ud800", {"a": ["x\0y"]}])
 def test_what_the_database_can_not_keep_is_refused(value):
     with pytest.raises(InvalidJob, match="result"):
-        check_json("result", value, 1000)
+        plain_json("result", value, 1000)
 
 
 @pytest.mark.parametrize("value", ["\\u0000", "\\\\u0000 as text", "😀", None, [1.5, {"a": "ü"}]])
 def test_what_only_looks_odd_is_accepted(value):
-    check_json("result", value, 1000)
+    plain_json("result", value, 1000)

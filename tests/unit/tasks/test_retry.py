@@ -1,7 +1,7 @@
 import pytest
 
 from tasks.errors import PermanentError, RetryLater
-from tasks.retry import RetryPolicy
+from tasks.retry import LONGEST_WISH_SECONDS, RetryPolicy
 
 
 def test_delay_doubles_until_the_cap():
@@ -36,6 +36,9 @@ def test_attempts_count_from_one():
         (RetryLater("x"), 2.0),
         (RetryLater("x", delay_seconds=30), 30.0),
         (RetryLater("x", delay_seconds=-1), 0.0),
+        (RetryLater("x", delay_seconds=float("inf")), LONGEST_WISH_SECONDS),
+        (RetryLater("x", delay_seconds=1e12), LONGEST_WISH_SECONDS),
+        (RetryLater("x", delay_seconds=float("nan")), 2.0),
     ],
 )
 def test_the_error_decides_with_the_policy(error, expected):

@@ -67,6 +67,37 @@ def test_results_are_json(monkeypatch, value, result):
     assert run("probe.echo", {}).result == result
 
 
+def test_a_result_crosses_as_plain_json_whatever_it_was_made_of(monkeypatch):
+    class Text(str):
+        def __reduce__(self):
+            raise RuntimeError("can not travel")
+
+    swap_function(monkeypatch, lambda payload, context: {"text": Text("x")})
+    outcome = run("probe.echo", {})
+    assert type(outcome.result["text"]) is str
+
+
+def test_an_error_that_can_not_be_shown_is_told_by_its_type(monkeypatch):
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def fail(payload, context):
+        raise Mute
+
+    swap_function(monkeypatch, fail)
+    outcome = run("probe.echo", {})
+    assert (outcome.error_type, "Mute can not be shown" in outcome.error) == ("Mute", True)
+
+
+def test_a_long_type_fits_its_column(monkeypatch):
+    def fail(payload, context):
+        raise type("E" * 500, (Exception,), {})
+
+    swap_function(monkeypatch, fail)
+    assert len(run("probe.echo", {}).error_type) == 200
+
+
 def test_a_result_that_is_not_json_is_told_and_the_work_not_done_twice(monkeypatch):
     swap_function(monkeypatch, lambda payload, context: object())
     outcome = run("probe.echo", {})
