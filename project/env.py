@@ -71,6 +71,9 @@ class Env(BaseSettings):
 
     port: int = Field(8000, ge=1, le=65535, description="Where `make up` listens, on loopback.")
     flower_port: int = Field(5555, ge=1, le=65535, description="Where Flower listens, on loopback.")
+    flower_basic_auth: SecretStr = Field(
+        SecretStr(""), description="`user:password` that Flower asks for; off loopback it does not start without."
+    )
     flower_url: str = Field("", description="Link to Flower in the admin; empty hides it.")
 
     operator_name: str = Field("operator", description="Whom `manage.py ensure_operator` creates.")
@@ -82,7 +85,7 @@ class Env(BaseSettings):
         15.0, gt=0, description="How long a queued job may wait unclaimed before its message is looked for."
     )
     worker_stale_seconds: float = Field(
-        20.0, ge=3, description="A worker silent for this long is lost, and its running attempts with it."
+        20.0, ge=5, description="A worker silent for this long is lost, and its running attempts with it."
     )
     retain_jobs_days: int = Field(30, ge=1, description="Finished jobs older than this are pruned.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")

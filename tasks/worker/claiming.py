@@ -11,6 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from tasks.dead_letters import bury
+from tasks.dispatch import publish_on_commit
 from tasks.models import DeadLetter, Job, JobEvent, WorkerProcess
 from tasks.states import JobState
 from tasks.worker.envelope import Envelope
@@ -53,31 +54,43 @@ def claim(
 
 
 def hand_back(attempts: Sequence[tuple[UUID, int]]) -> None:
-    """Return claimed attempts that never began to their queue, unspent; the broker delivers their message again."""
+    """Queue claimed attempts again that never began, unspent.
+
+    Their number is burnt and the count begins one later: should the pool run one of them after all, its outcome finds
+    the job at another attempt. A message for the new one is published; the old one is a duplicate when it comes again.
+    """
     now = timezone.now()
     for job_id, attempt in attempts:
         with transaction.atomic():
             mine = Job.objects.filter(pk=job_id, state=JobState.RUNNING, attempt=attempt)
-            if mine.update(state=JobState.QUEUED, attempt=F("attempt") - 1, worker=None, queued_at=now):
+            if mine.update(state=JobState.QUEUED, attempt_base=F("attempt_base") + 1, worker=None, queued_at=now):
                 JobEvent.objects.create(job_id=job_id, kind=JobEvent.Kind.HANDED_BACK, attempt=attempt, at=now)
+                publish_on_commit(Job.objects.filter(pk=job_id))
 
 
 def _compare_and_set(envelopes: Sequence[Envelope], worker: WorkerProcess) -> dict[tuple[UUID, int], Job]:
     now = timezone.now()
-    wanted = {(envelope.job_id, envelope.attempt - 1) for envelope in envelopes}
+    wanted = {(envelope.job_id, envelope.attempt - 1, envelope.task) for envelope in envelopes}
     columns = ", ".join(f'"{field.column}"' for field in Job._meta.concrete_fields)
-    pairs = ", ".join(["(%s, %s)"] * len(wanted))
+    rows = ", ".join(["(%s, %s, %s)"] * len(wanted))
+    # A row that somebody's transaction holds is passed over: the main process serves every other job meanwhile.
+    skip = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     adapt = Job._meta.pk.get_db_prep_value
     parameters: list[Any] = [adapt(worker.pk, connection), now]
-    for job_id, attempt in wanted:
-        parameters += [adapt(job_id, connection), attempt]
+    for job_id, attempt, task in wanted:
+        parameters += [adapt(job_id, connection), attempt, task]
     parameters.append(now)
     # Django has no UPDATE … RETURNING; this statement is the same on PostgreSQL and SQLite.
     jobs = Job.objects.raw(
         f"""
         UPDATE tasks_job SET state = 'running', attempt = attempt + 1, worker_id = %s, started_at = %s,
                progress_done = 0, progress_total = NULL, progress_note = ''
-        WHERE state = 'queued' AND (id, attempt) IN (VALUES {pairs}) AND (expires_at IS NULL OR expires_at > %s)
+        WHERE id IN (
+            SELECT id FROM tasks_job
+            WHERE state = 'queued' AND (id, attempt, task) IN (VALUES {rows})
+              AND (expires_at IS NULL OR expires_at > %s)
+            {skip}
+        )
         RETURNING {columns}
         """,
         parameters,
@@ -95,9 +108,10 @@ def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str],
     job = Job.objects.select_related("worker").filter(pk=envelope.job_id).first()
     if job is None:
         return Claim(Answer.REJECT, why="names a job that does not exist")
+    if job.task != envelope.task:
+        return Claim(Answer.REJECT, why=f"names task {envelope.task}, its job is a {job.task}")
     if job.state == JobState.QUEUED and job.attempt == envelope.attempt - 1:
-        bury(job, JobState.QUEUED, reason=DeadLetter.Reason.EXPIRED, error=f"not begun by {job.expires_at:%c} UTC")
-        return Claim(Answer.REJECT, why="expired")
+        return _claim_late(job, envelope, worker)
     if job.state == JobState.DEAD and envelope.attempt in (job.attempt, job.attempt + 1):
         # Its worker died between the burial and the rejection: the dead queue still gets its evidence.
         return Claim(Answer.REJECT, why="is dead")
@@ -114,3 +128,14 @@ def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str],
         detail={"worker": worker.name, "state": job.state, "job_attempt": job.attempt},
     )
     return Claim(Answer.DROP, why=f"is a duplicate: the job is {job.state} at attempt {job.attempt}")
+
+
+def _claim_late(job: Job, envelope: Envelope, worker: WorkerProcess) -> Claim:
+    """The job is waiting, and yet the claim passed it over: it has expired, or somebody held its row just then."""
+    if job.expires_at and job.expires_at <= timezone.now():
+        bury(job, JobState.QUEUED, reason=DeadLetter.Reason.EXPIRED, error=f"not begun by {job.expires_at:%c} UTC")
+        return Claim(Answer.REJECT, why="expired")
+    claimed = _compare_and_set([envelope], worker)
+    if claimed:
+        return Claim(Answer.RUN, claimed[(envelope.job_id, envelope.attempt)])
+    return Claim(Answer.DROP, why="is held by another transaction; the relay publishes it again")

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from tasks.brokers import DeadMessage
 from tasks.dead_letters import bury
-from tasks.models import DeadLetter, Job
+from tasks.models import DeadLetter, Job, JobEvent
 from tasks.states import JobState
-from tasks.worker.envelope import Envelope, WrongMessage, job_id_of, read_envelope
+from tasks.worker.envelope import Envelope, WrongMessage, job_and_attempt_of, read_envelope
 
 logger = logging.getLogger(__name__)
 
@@ -62,16 +62,30 @@ def _keep_with_job(dead: DeadMessage, envelope: Envelope, evidence: dict[str, An
     elif not dead.queue:
         # Ours, and misaddressed because its queue was gone: the job is queued still, and the relay finds it.
         logger.warning("the message of job %s found no queue", envelope.job_id)
-    elif not Job.objects.filter(pk=envelope.job_id).exists():
-        _keep_message(dead, WrongMessage(Reason.UNKNOWN_MESSAGE, "names a job that does not exist"), evidence)
     else:
+        _keep_with_living_job(dead, envelope, evidence)
+
+
+def _keep_with_living_job(dead: DeadMessage, envelope: Envelope, evidence: dict[str, Any]) -> None:
+    job = Job.objects.select_for_update(of=("self",)).filter(pk=envelope.job_id).first()
+    if job is None or job.task != envelope.task:
+        _keep_message(dead, WrongMessage(Reason.UNKNOWN_MESSAGE, "is of no job that asks for this task"), evidence)
+    elif job.state == JobState.QUEUED and job.attempt == envelope.attempt - 1:
         # The broker gave up what no attempt was recorded of: its workers died before they could claim it.
-        _bury_job_of(dead, Reason.DELIVERY_LIMIT, _in_words(dead), evidence)
+        bury(job, JobState.QUEUED, reason=Reason.DELIVERY_LIMIT, error=_in_words(dead), **evidence)
+    else:
+        detail = {"state": job.state, "job_attempt": job.attempt, "dead": _in_words(dead)}
+        JobEvent.objects.create(job=job, kind=JobEvent.Kind.DUPLICATE, attempt=envelope.attempt, detail=detail)
 
 
 def _bury_job_of(dead: DeadMessage, reason: str, error: str, evidence: dict[str, Any]) -> bool:
-    job_id = job_id_of(dead.headers)
-    job = Job.objects.filter(pk=job_id, state=JobState.QUEUED).first() if job_id else None
+    """Whether the job that ``dead`` would have run was waiting for just this attempt, and is buried now."""
+    named = job_and_attempt_of(dead.headers)
+    if named is None:
+        return False
+    job_id, attempt = named
+    task = dead.headers.get("task")
+    job = Job.objects.filter(pk=job_id, state=JobState.QUEUED, attempt=attempt - 1, task=task).first()
     return job is not None and bury(job, JobState.QUEUED, reason=reason, error=error, **evidence)
 
 

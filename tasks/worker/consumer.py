@@ -8,13 +8,14 @@ from celery.exceptions import WorkerShutdown
 from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import Consumer
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from tasks import brokers
 from tasks.brokers import TopologyMismatch
 from tasks.errors import BrokerUnavailable
-from tasks.models import Job, WorkerProcess
-from tasks.worker.claiming import Answer, claim, hand_back
+from tasks.models import DeadLetter, Job, WorkerProcess
+from tasks.states import JobState
+from tasks.worker.claiming import Answer, Claim, claim, hand_back
 from tasks.worker.envelope import Envelope, WrongMessage, read_envelope
 from tasks.worker.outcome import Outcome
 from tasks.worker.recording import Ended, record
@@ -23,6 +24,7 @@ from tasks.worker.request import AttemptRequest
 logger = get_logger(__name__)
 
 DATABASE_PAUSE_SECONDS = 1.0
+OUTAGE = (OperationalError, InterfaceError)  # the database is away or busy; every other error is a fault
 
 
 class JobConsumer(Consumer):
@@ -95,7 +97,7 @@ class JobConsumer(Consumer):
         super().on_close()
         try:
             hand_back([(request.job.pk, request.job.attempt) for request in waiting])
-        except (DatabaseError, InterfaceError) as error:
+        except OUTAGE as error:
             connection.close()
             logger.warning("%d claimed jobs are left to supervision: %s", len(waiting), error)
 
@@ -105,8 +107,8 @@ class JobConsumer(Consumer):
             return
         waiting = list(self._unclaimed)
         try:
-            claims = claim([envelope for envelope, _ in waiting], self.worker, in_hand=self.in_hand)
-        except (DatabaseError, InterfaceError) as error:
+            claims = self._claim([envelope for envelope, _ in waiting])
+        except OUTAGE as error:
             connection.close()
             logger.warning("%d messages wait for the database: %s", len(waiting), error)
             self.timer.call_after(DATABASE_PAUSE_SECONDS, self._claim_waiting)
@@ -121,6 +123,18 @@ class JobConsumer(Consumer):
                 self._settle_message(message.ack_log_error)
             else:
                 self._reject(message, f"job {envelope.job_id}.{envelope.attempt} {claimed.why}")
+
+    def _claim(self, envelopes: list[Envelope]) -> list[Claim]:
+        """As ``claim``; where one row is more than the code can take, the others do not suffer with it."""
+        try:
+            return claim(envelopes, self.worker, in_hand=self.in_hand)
+        except OUTAGE:
+            raise
+        except Exception as error:
+            if len(envelopes) > 1:
+                return [claimed for envelope in envelopes for claimed in self._claim([envelope])]
+            logger.exception("job %s.%d can not be claimed", envelopes[0].job_id, envelopes[0].attempt)
+            return [Claim(Answer.REJECT, why=f"can not be claimed: {error!r}")]
 
     def _run(self, job: Job, message: Any) -> None:
         request = AttemptRequest(
@@ -150,22 +164,36 @@ class JobConsumer(Consumer):
         self.on_task_request(request)
 
     def _record(self, request: AttemptRequest, outcome: Outcome) -> None:
-        """Commit the outcome, and only then settle its message; with the database away, hold it and try again."""
+        """Commit the outcome, and only then settle its message; with the database away, hold it and try again.
+
+        Called by the pool, from another thread where it is one of threads.
+        """
         try:
             (reached,) = record([Ended(request.job, outcome, self.hostname)])
-        except (DatabaseError, InterfaceError) as error:
+        except OUTAGE as error:
             connection.close()
             logger.warning("the outcome of %s waits for the database: %s", request.id, error)
             self._unrecorded.append((request, outcome))
-            self.timer.call_after(DATABASE_PAUSE_SECONDS, self._record_waiting)
-            return
+            self.call_soon(self.timer.call_after, DATABASE_PAUSE_SECONDS, self._record_waiting)
+        except Exception as error:
+            logger.exception("the outcome of %s can not be recorded", request.id)
+            self._record_unrecordable(request, error)
+        else:
+            request.settle(reached, outcome)
+
+    def _record_unrecordable(self, request: AttemptRequest, error: Exception) -> None:
+        """An outcome that no row can hold still ends its job, and never keeps its slot of the prefetch window."""
+        outcome = Outcome.of_error(error, None, 1, reason=DeadLetter.Reason.PERMANENT)
+        try:
+            (reached,) = record([Ended(request.job, outcome, self.hostname)])
+        except Exception:
+            logger.exception("the attempt %s is left to supervision", request.id)
+            reached = JobState.DEAD
         request.settle(reached, outcome)
 
     def _record_waiting(self) -> None:
-        if self._unrecorded:
+        for _ in range(len(self._unrecorded)):
             self._record(*self._unrecorded.popleft())
-            if self._unrecorded:
-                self.call_soon(self._record_waiting)
 
     def _settle_message(self, settle: Any, *args: Any) -> None:
         """``settle`` on the loop's own turn, since with a pool of threads the outcome comes from another one; at once

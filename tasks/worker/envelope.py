@@ -58,10 +58,10 @@ def read_envelope(
     return Envelope(job_id, attempt, task)
 
 
-def job_id_of(headers: Mapping[str, Any] | None) -> UUID | None:
-    """The job a message names, however broken the rest of it is."""
+def job_and_attempt_of(headers: Mapping[str, Any] | None) -> tuple[UUID, int] | None:
+    """What a message names, however broken the rest of it is."""
     try:
-        return _read_id((headers or {}).get("id"))[0]
+        return _read_id((headers or {}).get("id"))
     except WrongMessage:
         return None
 

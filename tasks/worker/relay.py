@@ -39,10 +39,11 @@ class ClaimMarks:
         if job.queued_at is None:
             return
         now = time.monotonic() if now is None else now
+        queued_at = min(job.queued_at, timezone.now())  # a producer's clock may be ahead
         with self._lock:
             marks = self._marks[job.queue]
-            if not marks or (job.queued_at > marks[-1][1] and now - marks[-1][0] >= 1):  # one a second is enough
-                marks.append((now, job.queued_at))
+            if not marks or (queued_at > marks[-1][1] and now - marks[-1][0] >= 1):  # one a second is enough
+                marks.append((now, queued_at))
 
     def passed(self, queue: str, grace_seconds: float, *, now: float | None = None) -> datetime | None:
         """Jobs queued before this moment should have been claimed more than ``grace_seconds`` ago. None: unknown."""

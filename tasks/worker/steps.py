@@ -1,6 +1,7 @@
 """The worker's side threads: signs of life, supervision, relay and collector. Started after the pool has forked."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from celery import bootsteps
 from celery.signals import worker_shutdown
 from celery.worker import state
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.backends.signals import connection_created
 
 from tasks import brokers
 from tasks.errors import BrokerUnavailable
@@ -19,10 +21,11 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
 PAUSE_SECONDS = 2.0
+LOCK_WAIT_MILLISECONDS = 2000
 
 
 class SideThreads(bootsteps.StartStopStep):
-    """Registers this worker and keeps two threads: one for the clockwork, one for the dead queues."""
+    """Registers this worker and keeps three threads: signs of life, the clockwork, and the dead queues."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -35,7 +38,10 @@ class SideThreads(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         worker.worker_process = self._register(worker)
         worker_shutdown.connect(lambda **_: self._end(worker), weak=False)  # sent last, after a warm or a cold stop
+        connection_created.connect(_bound_lock_waits, dispatch_uid="worker")
+        connection.close()  # the next one is bounded
         for name, run in (
+            ("heartbeat", lambda: self._heartbeat(worker)),
             ("clockwork", lambda: self._clockwork(worker)),
             ("collector", self._collector),
         ):
@@ -70,14 +76,20 @@ class SideThreads(bootsteps.StartStopStep):
                 logger.warning("waiting for the database: %s", str(error).strip())
                 time.sleep(PAUSE_SECONDS)
 
+    def _heartbeat(self, worker: Any) -> None:
+        """Alone: no broker that hangs may keep this worker from saying that it lives."""
+        beat = _Chore(2.0, lambda: supervision.beat(worker.worker_process))
+        while not self._stopped.wait(TICK_SECONDS):
+            beat.run_if_due()
+        connection.close()
+
     def _clockwork(self, worker: Any) -> None:
         broker = brokers.connect()
         forgotten = supervision.Forgotten()
         chores = [
-            _Chore(2.0, lambda: supervision.beat(worker.worker_process)),
             _Chore(0.5, lambda: relay.publish_due(broker)),
             _Chore(3.0, lambda: relay.publish_missing(broker, worker.marks)),
-            _Chore(3.0, supervision.bury_or_retry_lost_attempts),
+            _Chore(3.0, lambda: supervision.record_lost_attempts(worker.worker_process)),
             _Chore(5.0, lambda: forgotten.record(worker.worker_process, worker.consumer.in_hand)),
         ]
         while not self._stopped.wait(TICK_SECONDS):
@@ -96,6 +108,16 @@ class SideThreads(bootsteps.StartStopStep):
 
     def _goes_on(self) -> bool:
         return not self._stopped.is_set()
+
+
+def _bound_lock_waits(sender: Any, connection: Any, main: int = os.getpid(), **_: Any) -> None:
+    """In the main process nobody waits long for a row that user code holds: the outcome is held instead.
+
+    Pool children keep the database's own rule, which is to wait.
+    """
+    if connection.vendor == "postgresql" and os.getpid() == main:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {LOCK_WAIT_MILLISECONDS}")
 
 
 class _Chore:

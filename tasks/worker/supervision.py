@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -58,15 +59,21 @@ def is_gone(owner: WorkerProcess | None, me: WorkerProcess) -> bool:
     return False
 
 
-def bury_or_retry_lost_attempts() -> int:
-    """Record as lost every running attempt whose worker has gone or fallen silent. Returns how many."""
+def record_lost_attempts(me: WorkerProcess | None = None) -> int:
+    """Record as lost every running attempt whose worker has gone or fallen silent. Returns how many.
+
+    ``me`` is never judged by its own silence: that it asks is a sign of life.
+    """
     silence = timedelta(seconds=settings.TASKS_WORKER_STALE_SECONDS)
     lost = Job.objects.filter(state=JobState.RUNNING).filter(
         Q(worker=None) | Q(worker__stopped_at__isnull=False) | Q(worker__seen_at__lt=Now() - silence)
     )
-    jobs = list(lost.select_related("worker")[:200])
-    for job in jobs:
-        record_lost(job, "its worker went silent")
+    if me is not None:
+        lost = lost.exclude(worker=me)
+    with transaction.atomic():  # each worker takes other rows than its neighbours
+        jobs = list(lost.select_for_update(skip_locked=True, of=("self",)).select_related("worker")[:200])
+        for job in jobs:
+            record_lost(job, "its worker went silent")
     return len(jobs)
 
 

@@ -47,6 +47,14 @@ def sleep(payload: Probe, context: JobContext) -> None:
     _trace(payload, context, "end")
 
 
+@task("probe.nap", payload=Probe, retry=QUICK)
+def nap(payload: Probe, context: JobContext) -> None:
+    """Take a while without a word to the database."""
+    _trace(payload, context, "begin")
+    time.sleep(payload.seconds)
+    _trace(payload, context, "end")
+
+
 @task("probe.fail", payload=Probe, retry=QUICK, time_limit_seconds=3)
 def fail(payload: Probe, context: JobContext) -> str:
     """Fail in the way asked for in the first ``failures`` attempts, then succeed."""

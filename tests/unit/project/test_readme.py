@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from project.env import Env
@@ -14,15 +15,15 @@ README = (ROOT / "README.md").read_text()
 def configuration_rows() -> list[str]:
     """The table as the environment class has it."""
     return [
-        f"| `{name.upper()}` | {shown_default(name, field)} | {field.description} |"
+        f"| `{name.upper()}` | {shown_default(field)} | {field.description} |"
         for name, field in Env.model_fields.items()
     ]
 
 
-def shown_default(name: str, field: FieldInfo) -> str:
+def shown_default(field: FieldInfo) -> str:
     if field.is_required():
         return "none"
-    if name.endswith("password") or field.default in ("", None, []):
+    if isinstance(field.default, SecretStr) or field.default in ("", None, []):
         return ""
     value = field.default
     if isinstance(value, bool):

@@ -25,7 +25,7 @@ def told(job: Job) -> dict[str, Any]:
         if event.kind in JobState.values:
             row |= {"state": event.kind, "attempt": event.attempt}
         elif event.kind == JobEvent.Kind.HANDED_BACK:
-            row |= {"state": JobState.QUEUED, "attempt": event.attempt - 1}
+            row |= {"state": JobState.QUEUED, "attempt_base": row["attempt_base"] + 1}
         elif event.kind == JobEvent.Kind.REPLAYED:
             row |= {"state": JobState.QUEUED, "attempt_base": event.attempt}
     return row

@@ -65,7 +65,10 @@ def test_the_same_key_answers_with_the_same_job(send):
         ("nojson", 400, "malformed", None),
         (b"\xff\xfe", 400, "malformed", None),
         ("[" * 100_000, 400, "malformed", None),
-        ("[1]", 422, "invalid", ["job"]),
+        ("[1]", 422, "invalid", ["body"]),
+        ("", 422, "invalid", ["body"]),
+        ({**GOOD, "delay_seconds": 1e300}, 422, "invalid", ["delay_seconds"]),
+        ({**GOOD, "expires_at": "9999-12-31T23:59:59-12:00"}, 422, "invalid", ["expires_at"]),
         ({}, 422, "invalid", ["task"]),
         ({"task": "nope.nope"}, 422, "invalid", ["task"]),
         (
@@ -184,6 +187,14 @@ def test_a_staff_session_needs_the_permission(client):
 def test_a_customers_session_is_not_enough(client):
     client.force_login(User.objects.create_user("bob", password="x"))
     problem(client.post("/api/v1/jobs", json.dumps(GOOD), content_type="application/json"), 401, "unauthenticated")
+
+
+def test_a_foreign_host_is_not_called_bad_json(client):
+    problem(client.get("/api/v1/jobs/7", headers={"Host": "evil.example"}), 400, "bad-request")
+
+
+def test_a_problem_type_that_is_not_there_is_not_found(client):
+    problem(client.get("/api/v1/problems/zz"), 404, "not-found")
 
 
 @pytest.mark.parametrize("slug", PROBLEM_TYPES)

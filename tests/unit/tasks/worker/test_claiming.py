@@ -9,8 +9,11 @@ from django_celery_results.models import TaskResult
 
 from tasks.models import DeadLetter, Job
 from tasks.states import JobState
+from tasks.worker import claiming
 from tasks.worker.claiming import Answer, claim, hand_back
 from tasks.worker.envelope import Envelope
+from tasks.worker.outcome import Outcome
+from tasks.worker.recording import Ended, record
 from tests.unit.tasks.factories import kinds, make_job, make_worker
 
 pytestmark = pytest.mark.django_db
@@ -111,11 +114,31 @@ def test_a_claim_whose_answer_was_lost_is_taken_up_by_its_own_worker():
     assert other.answer is Answer.DROP
 
 
-def test_a_handed_back_attempt_is_not_spent():
+def test_a_handed_back_attempt_is_not_spent(outbox, django_capture_on_commit_callbacks):
     job, worker = make_job(), make_worker()
-    claim([message_of(job)], worker)
-    hand_back([(job.pk, 1)])
+    (ghost,) = claim([message_of(job)], worker)
+    with django_capture_on_commit_callbacks(execute=True):
+        hand_back([(job.pk, 1)])
     job.refresh_from_db()
-    assert (job.state, job.attempt, job.worker) == (JobState.QUEUED, 0, None)
+    assert (job.state, job.attempt - job.attempt_base, job.worker) == (JobState.QUEUED, 0, None)
+    assert [message.attempt for message in outbox] == [2]
+    assert [claim([message_of(job, attempt)], worker)[0].answer for attempt in (1, 2)] == [Answer.DROP, Answer.RUN]
+    assert record([Ended(ghost.job, Outcome(succeeded=True, result="ghost"), "w")]) == [None]
+    job.refresh_from_db()
+    assert (job.state, job.result) == (JobState.RUNNING, None)
+
+
+def test_a_job_that_is_not_expired_is_never_buried_as_such(monkeypatch):
+    """Between the claim and the look at why it failed, another worker handed the job back."""
+    job, worker = make_job(expires_at=timezone.now() + timedelta(hours=1)), make_worker()
+    once = iter([{}])
+    real = claiming._compare_and_set
+    monkeypatch.setattr(claiming, "_compare_and_set", lambda *arguments: next(once, None) or real(*arguments))
     assert claim([message_of(job)], worker)[0].answer is Answer.RUN
-    assert kinds(job) == ["running", "handed_back", "running"]
+
+
+def test_a_message_that_names_another_task_than_its_job_is_rejected():
+    job = make_job()
+    (answer,) = claim([Envelope(job.pk, 1, "probe.fail")], make_worker())
+    job.refresh_from_db()
+    assert (answer.answer, job.state) == (Answer.REJECT, JobState.QUEUED)

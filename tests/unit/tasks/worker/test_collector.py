@@ -8,7 +8,7 @@ from tasks.dead_letters import bury
 from tasks.models import DeadLetter
 from tasks.states import JobState
 from tasks.worker.collector import collect, jsonable
-from tests.unit.tasks.factories import make_job
+from tests.unit.tasks.factories import kinds, make_job
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +75,24 @@ def test_a_message_the_broker_gave_up_ends_its_job():
     letter = DeadLetter.objects.get()
     assert (job.state, letter.reason) == (JobState.DEAD, "delivery_limit")
     assert "delivery_limit by work-queue" in letter.error
+
+
+@pytest.mark.parametrize(
+    ("state", "values"),
+    [(JobState.RUNNING, {}), (JobState.QUEUED, {"attempt": 4}), (JobState.SUCCEEDED, {})],
+)
+def test_a_message_the_broker_gave_up_of_a_job_that_moved_on_is_told_in_its_history(state, values):
+    job = make_job(state, **values)
+    collect(dead_message(job.pk))
+    job.refresh_from_db()
+    assert (job.state, DeadLetter.objects.count(), kinds(job)) == (state, 0, ["duplicate"])
+
+
+def test_a_message_that_names_another_task_than_its_job_does_not_end_it():
+    job = make_job(task="probe.fail")
+    collect(dead_message(job.pk))
+    job.refresh_from_db()
+    assert (job.state, DeadLetter.objects.get().reason) == (JobState.QUEUED, "unknown_message")
 
 
 def test_garbage_that_names_a_good_job_does_not_end_it():

@@ -2,7 +2,7 @@ import uuid
 
 import pytest
 
-from tasks.worker.envelope import WrongMessage, job_id_of, read_envelope
+from tasks.worker.envelope import WrongMessage, job_and_attempt_of, read_envelope
 
 JOB = uuid.uuid4()
 GOOD = {"task": "probe.echo", "id": f"{JOB}.2"}
@@ -44,6 +44,6 @@ def test_what_is_wrong_with_a_message_is_told(headers, body, content_type, reaso
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize(("headers", "job_id"), [(GOOD, JOB), ({"id": "x"}, None), (None, None)])
-def test_the_job_of_a_broken_message_is_found_where_it_is_named(headers, job_id):
-    assert job_id_of(headers) == job_id
+@pytest.mark.parametrize(("headers", "named"), [(GOOD, (JOB, 2)), ({"id": "x"}, None), (None, None)])
+def test_the_job_of_a_broken_message_is_found_where_it_is_named(headers, named):
+    assert job_and_attempt_of(headers) == named

@@ -22,7 +22,7 @@ def silent_worker() -> WorkerProcess:
 )
 def test_the_attempt_of_a_worker_that_is_gone_is_counted_and_retried(owner):
     job = make_job(JobState.RUNNING, worker=owner())
-    assert supervision.bury_or_retry_lost_attempts() == 1
+    assert supervision.record_lost_attempts() == 1
     job.refresh_from_db()
     assert job.state == JobState.RETRYING
     assert "WorkerLost" in job.error
@@ -30,7 +30,7 @@ def test_the_attempt_of_a_worker_that_is_gone_is_counted_and_retried(owner):
 
 def test_the_attempt_of_a_living_worker_is_left_alone():
     job = make_job(JobState.RUNNING, worker=make_worker())
-    assert supervision.bury_or_retry_lost_attempts() == 0
+    assert supervision.record_lost_attempts() == 0
     assert kinds(job) == []
 
 
@@ -38,19 +38,19 @@ def test_a_sign_of_life_saves_the_attempt():
     worker = silent_worker()
     make_job(JobState.RUNNING, worker=worker)
     supervision.beat(worker)
-    assert supervision.bury_or_retry_lost_attempts() == 0
+    assert supervision.record_lost_attempts() == 0
 
 
 def test_the_last_lost_attempt_buries_the_job():
     job = make_job(JobState.RUNNING, attempt=3, worker=silent_worker())
-    supervision.bury_or_retry_lost_attempts()
+    supervision.record_lost_attempts()
     job.refresh_from_db()
     assert (job.state, DeadLetter.objects.get().reason) == (JobState.DEAD, "worker_lost")
 
 
 def test_a_job_of_a_task_this_build_does_not_know_is_retried_too():
     job = make_job(JobState.RUNNING, task="gone.gone")
-    supervision.bury_or_retry_lost_attempts()
+    supervision.record_lost_attempts()
     job.refresh_from_db()
     assert job.state == JobState.RETRYING
 
@@ -69,3 +69,10 @@ def test_an_attempt_in_hand_is_never_forgotten():
     make_job(JobState.RUNNING, worker=worker)
     forgotten = supervision.Forgotten()
     assert [forgotten.record(worker, lambda attempt_id: True) for _ in range(3)] == [0, 0, 0]
+
+
+def test_a_worker_never_judges_itself():
+    worker = silent_worker()
+    make_job(JobState.RUNNING, worker=worker)
+    assert supervision.record_lost_attempts(worker) == 0
+    assert supervision.record_lost_attempts(make_worker()) == 1

@@ -1,0 +1,114 @@
+"""What the consumer does when the database, or an outcome, is not what it should be."""
+
+import uuid
+from collections import deque
+from types import SimpleNamespace
+
+import pytest
+from django.db import DataError, OperationalError
+
+from tasks.models import Job
+from tasks.states import JobState
+from tasks.worker import consumer as room
+from tasks.worker.claiming import Answer, Claim
+from tasks.worker.consumer import JobConsumer
+from tasks.worker.envelope import Envelope
+from tasks.worker.outcome import Outcome
+
+DONE = Outcome(succeeded=True)
+
+
+class Timer:
+    def __init__(self):
+        self.later = []
+
+    def call_after(self, seconds, call):
+        self.later.append(call)
+
+
+@pytest.fixture
+def consumer():
+    """A consumer without a worker around it."""
+    bare = JobConsumer.__new__(JobConsumer)
+    bare._unclaimed, bare._unrecorded = deque(), deque()
+    bare.hostname, bare.timer = "w@test", Timer()
+    bare.controller = SimpleNamespace(worker_process=None)
+    bare.call_soon = lambda call, *arguments: call(*arguments)
+    return bare
+
+
+class Request:
+    """Remembers how it was settled."""
+
+    def __init__(self):
+        self.id, self.job, self.settled = "1", Job(pk=uuid.uuid4()), []
+
+    def settle(self, reached, outcome):
+        self.settled.append((reached, outcome.succeeded))
+
+
+def raising(*errors):
+    """A ``record`` that raises ``errors`` in turn, None for success."""
+    left = iter(errors)
+
+    def record(ended):
+        error = next(left)
+        if error is not None:
+            raise error
+        return [JobState.SUCCEEDED if ended[0].outcome.succeeded else JobState.DEAD]
+
+    return record
+
+
+@pytest.fixture(autouse=True)
+def no_database(monkeypatch):
+    monkeypatch.setattr(room, "connection", SimpleNamespace(close=lambda: None))
+
+
+def test_an_outcome_is_held_while_the_database_is_away(consumer, monkeypatch):
+    monkeypatch.setattr(room, "record", raising(OperationalError("away"), OperationalError("away"), None))
+    request = Request()
+    consumer._record(request, DONE)
+    assert request.settled == []
+    assert consumer.in_hand(request.id)
+    while consumer.timer.later:
+        consumer.timer.later.pop()()
+    assert request.settled == [(JobState.SUCCEEDED, True)]
+    assert not consumer.in_hand(request.id)
+
+
+@pytest.mark.parametrize("error", [DataError("out of range"), OverflowError("too large"), ZeroDivisionError()])
+def test_an_outcome_that_no_row_can_hold_ends_its_job_and_frees_its_slot(consumer, monkeypatch, error):
+    monkeypatch.setattr(room, "record", raising(error, None))
+    request = Request()
+    consumer._record(request, DONE)
+    assert request.settled == [(JobState.DEAD, False)]
+
+
+def test_an_attempt_that_can_not_be_recorded_at_all_still_frees_its_slot(consumer, monkeypatch):
+    monkeypatch.setattr(room, "record", raising(DataError("bad"), DataError("worse")))
+    request = Request()
+    consumer._record(request, DONE)
+    assert len(request.settled) == 1
+
+
+def test_a_row_that_can_not_be_read_does_not_hold_up_the_others(consumer, monkeypatch):
+    good, bad = (Envelope(uuid.uuid4(), 1, "probe.echo") for _ in range(2))
+
+    def claim(envelopes, worker, *, in_hand):
+        if bad in envelopes:
+            raise DataError("timestamp too large")
+        return [Claim(Answer.RUN)] * len(envelopes)
+
+    monkeypatch.setattr(room, "claim", claim)
+    answers = [claimed.answer for claimed in consumer._claim([good, bad, good])]
+    assert answers == [Answer.RUN, Answer.REJECT, Answer.RUN]
+
+
+def test_an_outage_is_not_taken_for_a_bad_row(consumer, monkeypatch):
+    def claim(envelopes, worker, *, in_hand):
+        raise OperationalError("away")
+
+    monkeypatch.setattr(room, "claim", claim)
+    with pytest.raises(OperationalError):
+        consumer._claim([Envelope(uuid.uuid4(), 1, "probe.echo")])
