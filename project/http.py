@@ -1,6 +1,6 @@
 """Root of the HTTP API."""
 
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from ninja import NinjaAPI, Router
 
 from project.problems import PROBLEM_TYPES, add_problem_handlers
@@ -18,7 +18,9 @@ problems = Router(tags=["problems"])
 
 @problems.get("/problems/{slug}", summary="What a problem type means")
 def read_problem_type(request: HttpRequest, slug: str) -> dict[str, str | int]:
-    kind = PROBLEM_TYPES.get(slug) or PROBLEM_TYPES["not-found"]
+    kind = PROBLEM_TYPES.get(slug)
+    if kind is None:
+        raise Http404(f"there is no problem type {slug!r}; there are {', '.join(PROBLEM_TYPES)}")
     return {"status": kind.status, "title": kind.title, "remedy": kind.remedy}
 
 

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, AuthorizationError, HttpError, ValidationError
 
-from tasks.api import IllegalTransition, InvalidJob, UnknownTask
+from tasks.api import IllegalTransition, InvalidJob, TooLarge, UnknownTask
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class ProblemType:
 
 
 PROBLEM_TYPES: dict[str, ProblemType] = {
+    "bad-request": ProblemType(400, "Not understood", "Check the address, the Host header and the headers you send."),
     "malformed": ProblemType(400, "The body is not JSON", "Send one JSON object, encoded as UTF-8."),
     "unauthenticated": ProblemType(
         401, "Who are you?", "Send `Authorization: Bearer <token>`; `manage.py token create` makes one."
@@ -38,7 +39,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "internal": ProblemType(500, "A fault of ours", "It was logged. Nothing was accepted unless a job says so."),
 }
 RETRY_AFTER_SECONDS = 5
-_SLUG_BY_STATUS = {kind.status: slug for slug, kind in PROBLEM_TYPES.items()}
+_SLUG_BY_STATUS = {kind.status: slug for slug, kind in reversed(PROBLEM_TYPES.items())}  # the first of equals
 
 
 def problem(
@@ -85,11 +86,10 @@ def add_problem_handlers(api: NinjaAPI) -> None:
 
     @api.exception_handler(InvalidJob)
     def invalid_job(request: HttpRequest, error: InvalidJob) -> HttpResponse:
-        too_large = any("bytes and the limit is" in fault["message"] for fault in error.problems)
         return problem(
             request,
-            "too-large" if too_large else "invalid",
-            str(error) if isinstance(error, UnknownTask) or too_large else "",
+            "too-large" if isinstance(error, TooLarge) else "invalid",
+            str(error) if isinstance(error, (UnknownTask, TooLarge)) else "",
             errors=[{"field": fault["field"], "detail": fault["message"]} for fault in error.problems],
         )
 
@@ -97,7 +97,7 @@ def add_problem_handlers(api: NinjaAPI) -> None:
     def invalid_request(request: HttpRequest, error: ValidationError) -> HttpResponse:
         # Ninja's places begin with where the value came from and the parameter's name; neither is the caller's word.
         errors = [
-            {"field": ".".join(map(str, fault["loc"][2:] or fault["loc"][1:])), "detail": fault["msg"]}
+            {"field": ".".join(map(str, fault["loc"][2:])) or str(fault["loc"][0]), "detail": fault["msg"]}
             for fault in error.errors
         ]
         return problem(request, "invalid", errors=errors)
@@ -124,7 +124,7 @@ def add_problem_handlers(api: NinjaAPI) -> None:
 
     @api.exception_handler(HttpError)
     def other(request: HttpRequest, error: HttpError) -> HttpResponse:
-        slug = _SLUG_BY_STATUS.get(error.status_code, "internal")
+        slug = "malformed" if error.status_code == 400 else _SLUG_BY_STATUS.get(error.status_code, "internal")
         return problem(request, slug, error.message, status=error.status_code)
 
     @api.exception_handler(OperationalError)
