@@ -1,6 +1,7 @@
 """The Celery application: `celery -A project worker|beat|flower` starts here."""
 
 import os
+import sys
 
 from celery import Celery
 
@@ -10,3 +11,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 app = Celery("project", task_cls="tasks.worker.execution:JobTask")
 app.steps["worker"].add("tasks.worker.steps:SideThreads")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+
+if "flower" in sys.argv:
+    from project import env, flower
+
+    flower.guard_flower(sys.argv, os.environ, env.load().flower_basic_auth.get_secret_value())
