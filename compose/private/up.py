@@ -153,7 +153,11 @@ def welcome(values: Mapping[str, str]) -> str:
     site = f"http://{LOOPBACK}:{values['PORT']}"
     rows = [
         ("Dashboard", f"{site}/admin/", f"{values['OPERATOR_NAME']} / {values['OPERATOR_PASSWORD']}"),
-        ("API", f"{site}/api/v1/docs", "token: .venv/bin/python manage.py token create NAME"),
+        (
+            "API",
+            f"{site}/api/v1/docs",
+            "token: .venv/bin/python manage.py token create NAME --scope jobs:read --scope jobs:write",
+        ),
         ("Flower", values["FLOWER_URL"], values["FLOWER_BASIC_AUTH"].replace(":", " / ")),
     ]
     if api := values.get("RABBITMQ_API_URL"):
