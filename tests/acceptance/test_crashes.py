@@ -212,3 +212,20 @@ def django_says(environment: dict[str, str], code: str) -> str:
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_a_frozen_broker_costs_no_attempt(own_rabbitmq, start_worker, tmp_path):
+    trace = tmp_path / "trace"
+    start_worker("-c", "1")
+    start_worker("-c", "1")  # one that would judge the other
+    job = enqueue("probe.nap", {"seconds": 15, "trace": str(trace)})
+    begun(trace)
+    due = enqueue("probe.echo", delay_seconds=0.1)  # so that the relays have something to hang on
+    own_rabbitmq.freeze()
+    try:
+        wait_for(lambda: ends_of(trace) == 1, "the job to finish")
+        wait_for(lambda: Job.objects.get(pk=job.pk).state == "succeeded", "its outcome to be recorded")
+    finally:
+        own_rabbitmq.thaw()
+    assert ended(job, due, timeout_seconds=120) == ["succeeded"] * 2
+    assert (attempts(job), ends_of(trace)) == (["SUCCESS"], 1)
