@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import amqp
-from amqp import spec
+from amqp import abstract_channel, serialization, spec
 from kombu import Connection, Consumer, Exchange, Message, Queue
 from kombu.exceptions import KombuError
 
@@ -25,6 +25,8 @@ CONFIRM_TIMEOUT_SECONDS = 10.0
 QUEUE_MISSING = 404
 PRECONDITION_FAILED = 406
 _QUORUM = {"x-queue-type": "quorum"}
+# From 4.0 a quorum queue has a limit of 20 by default, and one without dead-letter route deletes what exceeds it.
+_KEEPS_EVERYTHING = {**_QUORUM, "x-delivery-limit": 2_000_000_000}
 _BODY = b"[[], {}, {}]"
 
 
@@ -64,14 +66,16 @@ def celery_queues() -> list[Queue]:
 
 
 def dead_queues() -> list[Queue]:
-    """What must accept anything, for ever: no time to live, no length, no dead-letter route of their own."""
+    """What must keep anything, for ever: no time to live, no length, no dead-letter route, no limit of deliveries."""
     known = exchanges()
     return [
         *(
-            Queue(queue.dead_name, known[DEAD_LETTER_EXCHANGE], routing_key=queue.name, queue_arguments=_QUORUM)
+            Queue(
+                queue.dead_name, known[DEAD_LETTER_EXCHANGE], routing_key=queue.name, queue_arguments=_KEEPS_EVERYTHING
+            )
             for queue in TOPOLOGY.queues
         ),
-        Queue(UNROUTED_QUEUE, known[UNROUTED_EXCHANGE], queue_arguments=_QUORUM),
+        Queue(UNROUTED_QUEUE, known[UNROUTED_EXCHANGE], queue_arguments=_KEEPS_EVERYTHING),
     ]
 
 
@@ -87,6 +91,46 @@ def _declare(entity: Exchange | Queue, connection: Connection, *, passive: bool 
             entity(channel).declare(passive=passive)
         else:
             entity(channel).queue_declare(passive=passive)
+
+
+class _AnyText(bytes):
+    """Bytes that decode whatever they hold: what is no UTF-8 is shown as backslashes."""
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        return _AnyText(part) if isinstance(part, bytes) else part
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        try:
+            return super().decode(encoding, errors)
+        except UnicodeDecodeError:
+            return super().decode(encoding, "backslashreplace")
+
+
+def _accept_any_text() -> None:
+    """Let a delivery whose routing key or properties are not UTF-8 reach its consumer.
+
+    py-amqp raises while it reads the frame, before any handler of ours: the worker ends, the message is delivered to
+    the next one, and that ends too.
+    """
+
+    def lenient(read: Callable[..., Any], buffer_at: int) -> Callable[..., Any]:
+        def read_anything(*arguments: Any, **options: Any) -> Any:
+            try:
+                return read(*arguments, **options)
+            except UnicodeDecodeError:
+                changed = [*arguments]
+                changed[buffer_at] = _AnyText(arguments[buffer_at])
+                return read(*changed, **options)
+
+        return read_anything
+
+    abstract_channel.loads = lenient(serialization.loads, 1)
+    for number, read in serialization.PROPERTY_CLASSES.items():
+        serialization.PROPERTY_CLASSES[number] = lenient(read, 0)
+
+
+_accept_any_text()
 
 
 class RabbitMQ:

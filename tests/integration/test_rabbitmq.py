@@ -190,3 +190,21 @@ def test_a_queue_with_other_arguments_is_told_and_left_alone(broker_url):
     assert any("queue sms-queue differs" in line for line in broker.check_topology())
     assert broker.depth("email-queue") == 0, "everything else was declared"
     broker.close()
+
+
+def test_a_routing_key_that_is_not_utf8_is_kept_like_any_other(broker, broker_url):
+    def publish(channel: amqp.Channel) -> None:
+        odd = amqp.Message(b"x", content_type="text/plain")
+        channel.send_method(amqp.spec.Basic.Publish, "Bssbb", (0, "email-exchange", OddKey("odd"), False, False), odd)
+        channel.queue_declare("work-queue", passive=True)
+
+    raw(broker_url, publish)
+    (dead,) = collect(broker, 1)
+    assert dead.routing_key == "\\xff\\xfe"
+
+
+class OddKey(str):
+    """Text that travels as bytes which are no UTF-8."""
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe"
