@@ -25,6 +25,9 @@ def cancel(job_id: UUID, *, requested_by: str = "") -> Job:
         if change(job_id, source=WAITING, target=JobState.CANCELLED, detail=detail, due_at=None):
             return Job.objects.get(pk=job_id)
         job = Job.objects.select_for_update().get(pk=job_id)
+        if job.state in WAITING:  # it came to rest between the two looks; now it is held
+            change(job_id, source=WAITING, target=JobState.CANCELLED, detail=detail, due_at=None)
+            return Job.objects.get(pk=job_id)
         if job.is_final:
             raise IllegalTransition(f"the job is {job.state} and can not be cancelled")
         if job.cancel_requested_at is None:

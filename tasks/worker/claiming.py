@@ -14,6 +14,7 @@ from tasks.dead_letters import bury
 from tasks.dispatch import publish_on_commit
 from tasks.models import DeadLetter, Job, JobEvent, WorkerProcess
 from tasks.states import JobState
+from tasks.transitions import change
 from tasks.worker.envelope import Envelope
 from tasks.worker.supervision import is_gone, record_lost
 
@@ -44,12 +45,20 @@ def claim(
     that come late, are duplicates. ``in_hand(attempt_id)`` says whether this process is running that attempt: one that
     it owns and is not running was claimed by a transaction whose success it never heard of, and is taken up now.
     """
+    taken: set[str] = set()
+
+    def known(attempt_id: str) -> bool:
+        return attempt_id in taken or in_hand(attempt_id)
+
     with transaction.atomic():
         claimed = _compare_and_set(envelopes, worker)
         claims: list[Claim] = []
         for envelope in envelopes:
             job = claimed.pop((envelope.job_id, envelope.attempt), None)
-            claims.append(Claim(Answer.RUN, job) if job else _explain(envelope, worker, in_hand))
+            answer = Claim(Answer.RUN, job) if job else _explain(envelope, worker, known)
+            if answer.answer is Answer.RUN:
+                taken.add(f"{envelope.job_id}.{envelope.attempt}")
+            claims.append(answer)
     return claims
 
 
@@ -65,7 +74,11 @@ def hand_back(attempts: Sequence[tuple[UUID, int]]) -> None:
             mine = Job.objects.filter(pk=job_id, state=JobState.RUNNING, attempt=attempt)
             if mine.update(state=JobState.QUEUED, attempt_base=F("attempt_base") + 1, worker=None, queued_at=now):
                 JobEvent.objects.create(job_id=job_id, kind=JobEvent.Kind.HANDED_BACK, attempt=attempt, at=now)
-                publish_on_commit(Job.objects.filter(pk=job_id))
+                job = Job.objects.get(pk=job_id)
+                if job.cancel_requested_at:
+                    change(job_id, source=JobState.QUEUED, target=JobState.CANCELLED)
+                else:
+                    publish_on_commit([job])
 
 
 def _compare_and_set(envelopes: Sequence[Envelope], worker: WorkerProcess) -> dict[tuple[UUID, int], Job]:
@@ -121,12 +134,10 @@ def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str],
         if is_gone(job.worker, worker):
             record_lost(job, "its message was delivered again after its worker had gone")
             return Claim(Answer.DROP, why="its worker was lost")
-    JobEvent.objects.create(
-        job=job,
-        kind=JobEvent.Kind.DUPLICATE,
-        attempt=envelope.attempt,
-        detail={"worker": worker.name, "state": job.state, "job_attempt": job.attempt},
-    )
+    # An event refers to its job's row, and would wait for whoever holds it: then it goes unsaid.
+    if Job.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=job.pk).values_list("pk").first():
+        detail = {"worker": worker.name, "state": job.state, "job_attempt": job.attempt}
+        JobEvent.objects.create(job=job, kind=JobEvent.Kind.DUPLICATE, attempt=envelope.attempt, detail=detail)
     return Claim(Answer.DROP, why=f"is a duplicate: the job is {job.state} at attempt {job.attempt}")
 
 

@@ -6,7 +6,8 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from tasks.brokers import DeadMessage
@@ -21,12 +22,32 @@ Reason = DeadLetter.Reason
 
 
 def collect(dead: DeadMessage) -> None:
-    """Keep ``dead`` as, or with, its DeadLetter. Safe to repeat: a message collected twice leaves one row."""
+    """Keep ``dead`` as, or with, its DeadLetter. Safe to repeat: a message collected twice leaves one row.
+
+    Raises OperationalError or InterfaceError while the database is away. Whatever else goes wrong, the message is kept
+    with little more than its bytes, so that it never stands in the way of those behind it.
+    """
+    try:
+        _collect(dead)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        logger.exception("a dead message of %s is kept without its particulars", dead.dead_queue)
+        DeadLetter.objects.create(
+            reason=Reason.UNDECODABLE,
+            queue=_text(dead.queue or dead.dead_queue)[:100],
+            error=_text(f"could not be examined: {error!r}"),
+            body=dead.body,
+            collected_at=timezone.now(),
+        )
+
+
+def _collect(dead: DeadMessage) -> None:
     evidence = {
         "evidence_key": _key(dead),
         "collected_at": timezone.now(),
-        "exchange": dead.exchange[:255],
-        "routing_key": dead.routing_key[:255],
+        "exchange": _text(dead.exchange)[:255],
+        "routing_key": _text(dead.routing_key)[:255],
         "headers": jsonable(dead.headers),
         "properties": jsonable(
             {
@@ -52,9 +73,8 @@ def collect(dead: DeadMessage) -> None:
 
 
 def _keep_with_job(dead: DeadMessage, envelope: Envelope, evidence: dict[str, Any]) -> None:
-    # An expired job died before the attempt its message asks for.
-    attempts = (envelope.attempt, envelope.attempt - 1)
-    letter = DeadLetter.objects.filter(job_id=envelope.job_id, attempt__in=attempts).order_by("-attempt").first()
+    waiting = Job.objects.filter(pk=envelope.job_id, state=JobState.QUEUED, attempt=envelope.attempt - 1)
+    letter = None if waiting.exists() else _letter_of(envelope)
     if letter is not None:
         for name, value in evidence.items():
             setattr(letter, name, value)
@@ -64,6 +84,13 @@ def _keep_with_job(dead: DeadMessage, envelope: Envelope, evidence: dict[str, An
         logger.warning("the message of job %s found no queue", envelope.job_id)
     else:
         _keep_with_living_job(dead, envelope, evidence)
+
+
+def _letter_of(envelope: Envelope) -> DeadLetter | None:
+    """The letter of the attempt, or of a job that expired before it could begin that attempt."""
+    letters = DeadLetter.objects.filter(job_id=envelope.job_id)
+    expired = Q(attempt=envelope.attempt - 1, state=DeadLetter.State.OPEN)
+    return letters.filter(Q(attempt=envelope.attempt) | expired).order_by("-attempt").first()
 
 
 def _keep_with_living_job(dead: DeadMessage, envelope: Envelope, evidence: dict[str, Any]) -> None:

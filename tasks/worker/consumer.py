@@ -39,6 +39,7 @@ class JobConsumer(Consumer):
         options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
         self._unclaimed: deque[tuple[Envelope, Any]] = deque()
         self._unrecorded: deque[tuple[AttemptRequest, Outcome]] = deque()
+        self._will_try = False
         super().__init__(*args, worker_options=options, **kwargs)
 
     @property
@@ -73,6 +74,9 @@ class JobConsumer(Consumer):
     def create_task_handler(self, *_: Any, **__: Any) -> Any:
         """What is called with each message that arrives."""
         self._unclaimed.clear()  # of an earlier connection: they are delivered again
+        self._will_try = False  # a loop that failed may have lost its timers
+        if self._unrecorded:
+            self._try_later()
 
         def on_message(message: Any) -> None:
             try:
@@ -111,7 +115,7 @@ class JobConsumer(Consumer):
         except OUTAGE as error:
             connection.close()
             logger.warning("%d messages wait for the database: %s", len(waiting), error)
-            self.timer.call_after(DATABASE_PAUSE_SECONDS, self._claim_waiting)
+            self._try_later()
             return
         self._unclaimed.clear()
         for (envelope, message), claimed in zip(waiting, claims, strict=True):
@@ -163,8 +167,8 @@ class JobConsumer(Consumer):
         state.task_reserved(request)
         self.on_task_request(request)
 
-    def _record(self, request: AttemptRequest, outcome: Outcome) -> None:
-        """Commit the outcome, and only then settle its message; with the database away, hold it and try again.
+    def _record(self, request: AttemptRequest, outcome: Outcome) -> bool:
+        """Commit the outcome, and only then settle its message. With the database away it is held: False.
 
         Called by the pool, from another thread where it is one of threads.
         """
@@ -174,12 +178,14 @@ class JobConsumer(Consumer):
             connection.close()
             logger.warning("the outcome of %s waits for the database: %s", request.id, error)
             self._unrecorded.append((request, outcome))
-            self.call_soon(self.timer.call_after, DATABASE_PAUSE_SECONDS, self._record_waiting)
+            self._try_later()
+            return False
         except Exception as error:
             logger.exception("the outcome of %s can not be recorded", request.id)
             self._record_unrecordable(request, error)
         else:
             request.settle(reached, outcome)
+        return True
 
     def _record_unrecordable(self, request: AttemptRequest, error: Exception) -> None:
         """An outcome that no row can hold still ends its job, and never keeps its slot of the prefetch window."""
@@ -191,17 +197,33 @@ class JobConsumer(Consumer):
             reached = JobState.DEAD
         request.settle(reached, outcome)
 
-    def _record_waiting(self) -> None:
+    def _try_later(self) -> None:
+        """Arrange for one further try, however many wait for it."""
+        if not self._will_try:
+            self._will_try = True
+            self.call_soon(self.timer.call_after, DATABASE_PAUSE_SECONDS, self._try_again)
+
+    def _try_again(self) -> None:
+        self._will_try = False
         for _ in range(len(self._unrecorded)):
-            self._record(*self._unrecorded.popleft())
+            if not self._record(*self._unrecorded.popleft()):
+                break  # it went to the end of the line: the next try begins with another
+        self._claim_waiting()
 
     def _settle_message(self, settle: Any, *args: Any) -> None:
         """``settle`` on the loop's own turn, since with a pool of threads the outcome comes from another one; at once
         when the loop has ended and the pool is being emptied."""
+
+        def settle_now() -> None:
+            try:
+                settle(logger, self.connection_errors, *args)
+            except OSError as error:  # the message comes again, and is a duplicate then
+                logger.warning("a message could not be settled: %s", error)
+
         if self.blueprint.state == RUN:
-            self.call_soon(settle, logger, self.connection_errors, *args)
+            self.call_soon(settle_now)
         else:
-            settle(logger, self.connection_errors, *args)
+            settle_now()
 
     def _reject(self, message: Any, why: str) -> None:
         logger.error("message dead-lettered: %s", why)

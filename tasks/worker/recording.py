@@ -102,7 +102,7 @@ def _task_result(ended: Ended, state: JobState | None, now: datetime) -> TaskRes
         task_id=f"{job.pk}.{job.attempt}",
         task_name=job.task,
         status=_STATUS[state],
-        worker=ended.worker_name,
+        worker=ended.worker_name[:100],
         content_type="application/json",
         content_encoding="utf-8",
         result=json.dumps(shown),

@@ -29,7 +29,9 @@ class AttemptRequest(Request):
     result storing are left out: cancellation, deadlines and outcomes are rows.
     """
 
-    def __init__(self, message: Any, job: Job, *, on_end: Callable[["AttemptRequest", Outcome], None], **options: Any):
+    def __init__(
+        self, message: Any, job: Job, *, on_end: Callable[["AttemptRequest", Outcome], object], **options: Any
+    ):
         id = f"{job.pk}.{job.attempt}"
         headers = {
             **message.headers,

@@ -10,10 +10,11 @@ from typing import Any
 from celery import bootsteps
 from celery.signals import worker_shutdown
 from celery.worker import state
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.db.backends.signals import connection_created
 
 from tasks import brokers
+from tasks.brokers import DeadMessage
 from tasks.errors import BrokerUnavailable
 from tasks.worker import collector, relay, supervision
 
@@ -100,11 +101,23 @@ class SideThreads(bootsteps.StartStopStep):
 
     def _collector(self) -> None:
         broker = brokers.connect()
-        collect = _Chore(PAUSE_SECONDS, lambda: broker.consume_dead(collector.collect, keep_going=self._goes_on))
+        collect = _Chore(PAUSE_SECONDS, lambda: broker.consume_dead(self._collect, keep_going=self._goes_on))
         while not self._stopped.wait(TICK_SECONDS):
             collect.run_if_due()
         broker.close()
         connection.close()
+
+    def _collect(self, dead: DeadMessage) -> None:
+        """Wait with the message in hand while the database is away: to give it back would count as a delivery."""
+        while True:
+            try:
+                return collector.collect(dead)
+            except (OperationalError, InterfaceError) as error:
+                connection.close()
+                if not self._goes_on():
+                    raise
+                logger.warning("a dead message waits for the database: %s", str(error).strip())
+                self._stopped.wait(PAUSE_SECONDS)
 
     def _goes_on(self) -> bool:
         return not self._stopped.is_set()

@@ -1,12 +1,13 @@
 """What a pool child can not report itself: heartbeats, lost workers, time limits, killed children."""
 
+import logging
 import os
 import socket
 from collections.abc import Callable
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -17,6 +18,8 @@ from tasks.retry import RetryPolicy
 from tasks.states import JobState
 from tasks.worker.outcome import Outcome
 from tasks.worker.recording import Ended, record
+
+logger = logging.getLogger(__name__)
 
 HOST = socket.gethostname()
 
@@ -72,9 +75,7 @@ def record_lost_attempts(me: WorkerProcess | None = None) -> int:
         lost = lost.exclude(worker=me)
     with transaction.atomic():  # each worker takes other rows than its neighbours
         jobs = list(lost.select_for_update(skip_locked=True, of=("self",)).select_related("worker")[:200])
-        for job in jobs:
-            record_lost(job, "its worker went silent")
-    return len(jobs)
+        return sum(_recorded_lost(job, "its worker went silent") for job in jobs)
 
 
 class Forgotten:
@@ -92,9 +93,20 @@ class Forgotten:
         mine = {f"{job.pk}.{job.attempt}": job for job in Job.objects.filter(state=JobState.RUNNING, worker=worker)}
         missed = {attempt_id for attempt_id in mine if not in_hand(attempt_id)}
         forgotten, self._suspects = missed & self._suspects, missed
-        for attempt_id in forgotten:
-            record_lost(mine[attempt_id], "its worker does not know of it")
-        return len(forgotten)
+        return sum(_recorded_lost(mine[attempt_id], "its worker does not know of it") for attempt_id in forgotten)
+
+
+def _recorded_lost(job: Job, why: str) -> bool:
+    """As ``record_lost``; one row that can not be recorded does not keep the others from it."""
+    try:
+        with transaction.atomic():
+            record_lost(job, why)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("the lost attempt %s.%d can not be recorded", job.pk, job.attempt)
+        return False
+    return True
 
 
 def record_lost(job: Job, why: str) -> None:

@@ -47,7 +47,7 @@ def platform(committed, tmp_path_factory) -> Iterator[dict[str, str]]:
             "DATABASE_URL": url,
             "EXTRA_APPS": "tests.probes,project.demo",
             "RELAY_GRACE_SECONDS": "2",
-            "WORKER_STALE_SECONDS": "6",
+            "WORKER_STALE_SECONDS": "8",
         }
         publisher.flush(5)
         django_settings.CELERY_BROKER_URL = before

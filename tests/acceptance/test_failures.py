@@ -135,6 +135,30 @@ def test_garbage_becomes_a_dead_letter_with_its_bytes(platform, worker, kind):
     assert worker.process.poll() is None
 
 
+def test_a_routing_key_that_is_not_text_ends_no_worker(platform, worker):
+    """py-amqp raises while it reads such a delivery, before any handler sees it."""
+    message_id = uuid.uuid4().hex
+    with Connection(platform["BROKER_URL"]) as connection:
+        message = amqp.Message(b"x", content_type="text/plain", message_id=message_id)
+        channel = connection.default_channel
+        channel.send_method(
+            amqp.spec.Basic.Publish, "Bssbb", (0, "notification-exchange", OddKey("odd"), False, False), message
+        )
+        channel.queue_declare("work-queue", passive=True)
+    found = DeadLetter.objects.filter(properties__message_id=message_id)
+    wait_for(lambda: found.count() == 3, "a dead letter from each of the three queues")
+    assert {letter.routing_key for letter in found} == {"\\xff\\xfe"}
+    assert worker.process.poll() is None
+    assert ended(enqueue("probe.echo")) == ["succeeded"]
+
+
+class OddKey(str):
+    """Text that travels as bytes which are no UTF-8."""
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe"
+
+
 def test_a_task_that_this_build_does_not_know_ends_its_job_and_can_be_replayed():
     job = enqueue("probe.echo", delay_seconds=0.3)
     Job.objects.filter(pk=job.pk).update(task="gone.gone")

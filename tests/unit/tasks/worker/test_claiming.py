@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
+from tasks.jobs import cancel
 from tasks.models import DeadLetter, Job
 from tasks.states import JobState
 from tasks.worker import claiming
@@ -46,9 +47,10 @@ def test_second_claim_loses():
     assert kinds(job) == ["running", "duplicate"]
 
 
-def test_of_equal_messages_at_hand_the_first_wins():
+@pytest.mark.parametrize("known", [True, False])
+def test_of_equal_messages_at_hand_the_first_wins(known):
     job = make_job()
-    claims = claim([message_of(job)] * 3, make_worker())
+    claims = claim([message_of(job)] * 3, make_worker(), in_hand=lambda attempt_id: known)
     assert [claimed.answer for claimed in claims] == [Answer.RUN, Answer.DROP, Answer.DROP]
 
 
@@ -126,6 +128,15 @@ def test_a_handed_back_attempt_is_not_spent(outbox, django_capture_on_commit_cal
     assert record([Ended(ghost.job, Outcome(succeeded=True, result="ghost"), "w")]) == [None]
     job.refresh_from_db()
     assert (job.state, job.result) == (JobState.RUNNING, None)
+
+
+def test_a_handed_back_job_that_was_cancelled_meanwhile_is_cancelled(outbox):
+    job, worker = make_job(), make_worker()
+    claim([message_of(job)], worker)
+    cancel(job.pk)
+    hand_back([(job.pk, 1)])
+    job.refresh_from_db()
+    assert (job.state, outbox) == (JobState.CANCELLED, [])
 
 
 def test_a_job_that_is_not_expired_is_never_buried_as_such(monkeypatch):

@@ -5,8 +5,10 @@ import pytest
 
 from tasks.brokers import DeadMessage
 from tasks.dead_letters import bury
+from tasks.jobs import replay
 from tasks.models import DeadLetter
 from tasks.states import JobState
+from tasks.worker import collector as room
 from tasks.worker.collector import collect, jsonable
 from tests.unit.tasks.factories import kinds, make_job
 
@@ -86,6 +88,28 @@ def test_a_message_the_broker_gave_up_of_a_job_that_moved_on_is_told_in_its_hist
     collect(dead_message(job.pk))
     job.refresh_from_db()
     assert (job.state, DeadLetter.objects.count(), kinds(job)) == (state, 0, ["duplicate"])
+
+
+def test_a_replayed_job_whose_message_is_given_up_is_dead_again(outbox):
+    job = make_job(JobState.RUNNING)
+    bury(job, JobState.RUNNING, reason="exhausted")
+    replay(job.pk)
+    collect(dead_message(headers={"task": "probe.echo", "id": f"{job.pk}.2"}))
+    job.refresh_from_db()
+    assert (job.state, DeadLetter.objects.get(state="open").reason) == (JobState.DEAD, "delivery_limit")
+
+
+def test_a_key_that_no_database_keeps_is_kept_readable():
+    collect(dead_message(body=b"x", routing_key="a\0b", exchange="\ud800"))
+    letter = DeadLetter.objects.get()
+    assert (letter.routing_key, letter.exchange) == ("a\\0b", "\\ud800")
+
+
+def test_a_message_that_can_not_be_examined_is_kept_with_its_bytes(monkeypatch):
+    monkeypatch.setattr(room, "read_envelope", lambda *_: 1 / 0)
+    collect(dead_message(body=b"odd"))
+    letter = DeadLetter.objects.get()
+    assert (bytes(letter.body), "ZeroDivisionError" in letter.error) == (b"odd", True)
 
 
 def test_a_message_that_names_another_task_than_its_job_does_not_end_it():

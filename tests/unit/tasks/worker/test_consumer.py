@@ -31,7 +31,7 @@ def consumer():
     """A consumer without a worker around it."""
     bare = JobConsumer.__new__(JobConsumer)
     bare._unclaimed, bare._unrecorded = deque(), deque()
-    bare.hostname, bare.timer = "w@test", Timer()
+    bare.hostname, bare.timer, bare._will_try = "w@test", Timer(), False
     bare.controller = SimpleNamespace(worker_process=None)
     bare.call_soon = lambda call, *arguments: call(*arguments)
     return bare
@@ -112,3 +112,16 @@ def test_an_outage_is_not_taken_for_a_bad_row(consumer, monkeypatch):
     monkeypatch.setattr(room, "claim", claim)
     with pytest.raises(OperationalError):
         consumer._claim([Envelope(uuid.uuid4(), 1, "probe.echo")])
+
+
+def test_however_many_outcomes_wait_there_is_one_timer(consumer, monkeypatch):
+    def away(ended):
+        raise OperationalError("away")
+
+    monkeypatch.setattr(room, "record", away)
+    for _ in range(4):
+        consumer._record(Request(), DONE)
+    for _ in range(5):
+        assert len(consumer.timer.later) == 1
+        consumer.timer.later.pop()()
+    assert len(consumer._unrecorded) == 4

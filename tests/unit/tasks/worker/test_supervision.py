@@ -76,3 +76,21 @@ def test_a_worker_never_judges_itself():
     make_job(JobState.RUNNING, worker=worker)
     assert supervision.record_lost_attempts(worker) == 0
     assert supervision.record_lost_attempts(make_worker()) == 1
+
+
+def test_a_row_that_can_not_be_recorded_keeps_no_other_from_it(monkeypatch):
+    jobs = [make_job(JobState.RUNNING) for _ in range(3)]
+    real = supervision.record_lost
+
+    def fail_on_first(job, why):
+        if job.pk == jobs[0].pk:
+            raise ValueError("odd row")
+        real(job, why)
+
+    monkeypatch.setattr(supervision, "record_lost", fail_on_first)
+    assert supervision.record_lost_attempts() == 2
+
+
+def test_a_long_node_name_fits_the_attempts_record():
+    make_job(JobState.RUNNING, worker=make_worker(name="w" * 200, stopped_at=timezone.now()))
+    assert supervision.record_lost_attempts() == 1
