@@ -121,6 +121,7 @@ LOGGING = {
 
 # The platform's own.
 TASKS_MAX_PAYLOAD_BYTES = env.max_payload_bytes
+TASKS_MAX_UPLOAD_BYTES = env.max_upload_bytes
 TASKS_HEALTH_MAX_MESSAGES = env.health_max_messages
 TASKS_RELAY_GRACE_SECONDS = env.relay_grace_seconds
 TASKS_WORKER_STALE_SECONDS = env.worker_stale_seconds

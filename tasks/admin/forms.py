@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
@@ -199,7 +200,9 @@ def form_field(plan: FieldPlan) -> forms.Field:
                 choices=_choices(plan), widget=UnfoldAdminCheckboxSelectMultipleWidget, **common
             )
         case "file":
-            return forms.FileField(widget=UnfoldAdminFileFieldWidget, allow_empty_file=True, **common)
+            return forms.FileField(
+                widget=UnfoldAdminFileFieldWidget, allow_empty_file=True, validators=[_check_size], **common
+            )
         case "lines":
             common["help_text"] = f"{common['help_text']} One per line.".strip()
             return LinesField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), **common)
@@ -245,6 +248,12 @@ def _initial(plan: FieldPlan) -> Any:
         case "datetime":
             return parse_datetime(plan.default)
     return plan.default
+
+
+def _check_size(upload: UploadedFile) -> None:
+    limit = settings.TASKS_MAX_UPLOAD_BYTES
+    if upload.size is not None and upload.size > limit:
+        raise forms.ValidationError(f"The file has {upload.size:,} bytes and may have {limit:,}.")
 
 
 class PayloadForm(forms.Form):

@@ -16,6 +16,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from tasks.admin import markup
 from tasks.admin.forms import TypedInput
+from tasks.http import SCOPES as PERMISSION_OF_SCOPE
 from tasks.models import ApiToken
 
 SCOPES = [
@@ -35,6 +36,12 @@ class IssueForm(forms.Form):
         help_text="Time in UTC. Empty: it works until revoked.",
         widget=TypedInput("datetime-local", step="1"),
     )
+
+    def __init__(self, user: Any, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # Nobody hands out a right that they do not have.
+        mine = [(scope, label) for scope, label in SCOPES if user.has_perm(PERMISSION_OF_SCOPE[scope])]
+        self.fields["scopes"].choices = mine  # type: ignore[attr-defined]
 
     def clean_name(self) -> str:
         name = self.cleaned_data["name"]
@@ -67,7 +74,7 @@ class ApiTokenAdmin(ModelAdmin):
         """The form; once it is right, the token's text, on this one answer and never again."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = IssueForm(request.POST or None)
+        form = IssueForm(request.user, request.POST or None)
         text = token = None
         if request.method == "POST" and form.is_valid():
             given = form.cleaned_data

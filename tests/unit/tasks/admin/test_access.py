@@ -96,6 +96,15 @@ def test_tokens_are_issued_and_revoked_by_those_who_may(viewer):
     assert not ApiToken.objects.exists()
 
 
+def test_nobody_hands_out_a_right_that_they_do_not_have(db):
+    issuer = staff("issuer", "tasks.view_apitoken", "tasks.add_apitoken", "tasks.view_job")
+    response = issuer.post(f"{TOKENS}add/", {"name": "x", "scopes": ["jobs:read", "jobs:write"]})
+    assert "scopes" in response.context["form"].errors
+    assert not ApiToken.objects.exists()
+    issuer.post(f"{TOKENS}add/", {"name": "x", "scopes": ["jobs:read"]})
+    assert ApiToken.objects.get().scopes == ["jobs:read"]
+
+
 def test_a_tokens_rights_can_not_be_changed(admin_client):
     token, _ = ApiToken.issue("ci", ["jobs:read"], expires_at=timezone.now())
     assert admin_client.post(f"{TOKENS}{token.pk}/change/", {"name": "x"}).status_code == 403

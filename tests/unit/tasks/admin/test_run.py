@@ -106,6 +106,13 @@ def test_an_upload_does_not_reach_the_storage_unless_all_is_right(admin_client, 
     assert Job.objects.count() == 0
 
 
+def test_an_upload_that_is_too_large_is_told_so_and_not_stored(admin_client, settings):
+    settings.TASKS_MAX_UPLOAD_BYTES = 3
+    data = {**OPTIONS, "payload-source": SimpleUploadedFile("a.jpg", b"1234"), "payload-width_px": "5"}
+    assert "may have 3" in admin_client.post(f"{INDEX}case.upload/", data).content.decode()
+    assert stored_files() == []
+
+
 def test_no_job_is_left_when_its_upload_can_not_be_stored(admin_client, monkeypatch):
     def full(*args):
         raise OSError("no space left")
