@@ -317,6 +317,11 @@ def _job_properties(message: JobMessage) -> dict[str, Any]:
     }
 
 
+def _as_text(value: str | bytes) -> str:
+    """py-amqp leaves what is no UTF-8 in a table as bytes."""
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+
+
 def _dead_message(message: Message) -> DeadMessage:
     deaths = [dict(death) for death in (message.headers or {}).get("x-death", [])]
     newest = deaths[0] if deaths else {}
@@ -325,8 +330,8 @@ def _dead_message(message: Message) -> DeadMessage:
         dead_queue=(newest and f"{newest['queue']}.dead") or UNROUTED_QUEUE,
         queue=newest.get("queue", ""),
         body=bytes(message.body) if not isinstance(message.body, str) else message.body.encode(),
-        exchange=newest.get("exchange", info.get("exchange", "")),
-        routing_key=next(iter(newest.get("routing-keys", [])), info.get("routing_key", "")),
+        exchange=_as_text(newest.get("exchange", info.get("exchange", ""))),
+        routing_key=_as_text(next(iter(newest.get("routing-keys", [])), info.get("routing_key", ""))),
         content_type=message.content_type,
         content_encoding=message.content_encoding,
         headers={name: value for name, value in (message.headers or {}).items() if name not in _BROKERS_HEADERS},
