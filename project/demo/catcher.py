@@ -1,5 +1,6 @@
 """A mail server that keeps what it is sent."""
 
+import logging
 import socket
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -27,6 +28,7 @@ class Catcher:
         return f"smtp://127.0.0.1:{self._port}"
 
     def __enter__(self) -> "Catcher":
+        logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd tells every line of the conversation
         self._controller.start()
         return self
 
