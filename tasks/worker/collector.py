@@ -32,6 +32,8 @@ def collect(dead: DeadMessage) -> None:
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
+        if DeadLetter.objects.filter(evidence_key=_key(dead)).exists():
+            return  # another worker, handed the same message, was first by a moment
         logger.exception("a dead message of %s is kept without its particulars", dead.dead_queue)
         DeadLetter.objects.create(
             reason=Reason.UNDECODABLE,

@@ -2,6 +2,7 @@ import uuid
 from datetime import datetime
 
 import pytest
+from django.db import IntegrityError
 
 from tasks.brokers import DeadMessage
 from tasks.dead_letters import bury
@@ -103,6 +104,19 @@ def test_a_key_that_no_database_keeps_is_kept_readable():
     collect(dead_message(body=b"x", routing_key="a\0b", exchange="\ud800"))
     letter = DeadLetter.objects.get()
     assert (letter.routing_key, letter.exchange) == ("a\\0b", "\\ud800")
+
+
+def test_of_two_collectors_at_the_same_moment_one_keeps_the_letter(monkeypatch):
+    message = dead_message(body=b"garbage")
+
+    def other_is_first(*_):
+        collect_for_real(message)
+        raise IntegrityError("dead_letter_evidence")
+
+    collect_for_real = room._collect
+    monkeypatch.setattr(room, "_collect", other_is_first)
+    collect(message)
+    assert DeadLetter.objects.count() == 1
 
 
 def test_a_message_that_can_not_be_examined_is_kept_with_its_bytes(monkeypatch):
