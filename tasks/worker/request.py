@@ -57,8 +57,7 @@ class AttemptRequest(Request):
 
     def execute_using_pool(self, pool: Any, **_: Any) -> Any:
         """Called by the worker when a slot of the pool is free."""
-        request = {key: value for key, value in self._request_dict.items() if key != "kwargs"}
-        request |= {"is_eager": False, "kwargs": self.job.payload}
+        request = {**self._request_dict, "is_eager": False}
         result = pool.apply_async(
             run_attempt,
             args=(self.job.task, self.id, request, self.job.payload),
