@@ -46,6 +46,14 @@ class Env(BaseSettings):
     )
 
     broker_url: Annotated[str, _url("amqp", "amqps", "memory")] = Field(description="Where messages travel.")
+    broker_heartbeat_seconds: int = Field(
+        20, ge=2, description="A broker or worker silent for twice this long is taken for gone by the other."
+    )
+    broker_ack_timeout_seconds: int = Field(
+        1800,
+        ge=1,
+        description="The broker's own `consumer_timeout`, which no client can ask for; `doctor` compares it.",
+    )
     rabbitmq_api_url: str = Field(
         "", description="RabbitMQ's management API, http://user:password@host:15672/api/; for policies and Flower."
     )
@@ -87,6 +95,17 @@ class Env(BaseSettings):
     )
     worker_stale_seconds: float = Field(
         20.0, ge=5, description="A worker silent for this long is lost, and its running attempts with it."
+    )
+    poison_limit: int = Field(
+        3,
+        ge=1,
+        description="A job that took this many processes with it is dead, whatever attempts its policy has left.",
+    )
+    shutdown_grace_seconds: float = Field(
+        25.0, ge=0, description="How long a stopping worker lets its attempts run before it hands them back, unspent."
+    )
+    idle_restart_seconds: float = Field(
+        60.0, ge=0, description="A worker idle for this long with messages in its queues starts itself anew; 0: never."
     )
     retain_jobs_days: int = Field(30, ge=1, description="Finished jobs older than this are pruned.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")

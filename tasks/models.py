@@ -1,4 +1,7 @@
-"""Rows of the platform: fields and constraints. Who may change a job's state, and how, stands in transitions.py."""
+"""Rows of the platform: fields and constraints. Who may change a job's state, and how, stands in transitions.py.
+
+A column added later has a ``db_default``: in a rolling deploy the old build still inserts rows without it.
+"""
 
 import hashlib
 import secrets
@@ -21,8 +24,15 @@ class WorkerProcess(models.Model):
     host = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
     queues = models.JSONField(default=list)
+    pool = models.CharField(
+        max_length=40, blank=True, db_default="", help_text="Celery's kind of pool: prefork, threads, solo."
+    )
+    concurrency = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Most attempts it runs at once; 0: unknown."
+    )
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now, help_text="Last sign of life, by the database's clock.")
+    clock_at = models.DateTimeField(null=True, blank=True, help_text="Its host's clock at the last sign of life.")
     stopped_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -31,6 +41,11 @@ class WorkerProcess(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} (process {self.pid})"
+
+    @property
+    def clock_skew_seconds(self) -> float | None:
+        """How far its host's clock is ahead of the database's; below 0 where it is behind, None before the first."""
+        return None if self.clock_at is None else (self.clock_at - self.seen_at).total_seconds()
 
 
 class Job(models.Model):
@@ -45,6 +60,11 @@ class Job(models.Model):
     attempt = models.PositiveIntegerField(default=0, help_text="Number of the latest attempt; 0 before the first.")
     attempt_base = models.PositiveIntegerField(
         default=0, help_text="Attempts made before the latest replay; the retry policy counts from here."
+    )
+    lost_deliveries = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Deliveries since the latest replay that ended with their process, not with an outcome.",
     )
     worker = models.ForeignKey(WorkerProcess, null=True, blank=True, on_delete=models.SET_NULL, db_index=False)
 
@@ -188,6 +208,12 @@ class DeadLetter(models.Model):
     error_type = models.CharField(max_length=200, blank=True)
     error = models.TextField(blank=True)
     traceback = models.TextField(blank=True)
+    evidence = models.JSONField(
+        default=dict,
+        db_default={},
+        blank=True,
+        help_text="What a worker saw of a lost process: signal, memory, last log lines.",
+    )
     died_at = models.DateTimeField(default=timezone.now)
 
     # The broker's evidence, added by the collector.

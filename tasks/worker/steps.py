@@ -68,10 +68,12 @@ class SideThreads(bootsteps.StartStopStep):
 
     def _register(self, worker: Any) -> Any:
         queues = sorted(worker.app.amqp.queues.consume_from)
+        pool = type(worker.pool).__module__.rsplit(".", 1)[-1]
+        concurrency = worker.max_concurrency or worker.concurrency
         while True:
             state.maybe_shutdown()
             try:
-                return supervision.register_worker(worker.hostname, queues)
+                return supervision.register_worker(worker.hostname, queues, pool=pool, concurrency=concurrency)
             except (DatabaseError, InterfaceError) as error:
                 connection.close()
                 logger.warning("waiting for the database: %s", str(error).strip())

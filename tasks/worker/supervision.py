@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from tasks.errors import TaskPlatformError
 from tasks.models import DeadLetter, Job, WorkerProcess
@@ -32,14 +33,16 @@ class TimeLimitExceeded(TaskPlatformError):
     """The attempt was ended at its task's time limit."""
 
 
-def register_worker(name: str, queues: list[str]) -> WorkerProcess:
+def register_worker(name: str, queues: list[str], *, pool: str = "", concurrency: int = 0) -> WorkerProcess:
     """The row of this life of this process."""
-    return WorkerProcess.objects.create(name=name, host=HOST, pid=os.getpid(), queues=queues)
+    return WorkerProcess.objects.create(
+        name=name, host=HOST, pid=os.getpid(), queues=queues, pool=pool, concurrency=concurrency
+    )
 
 
 def beat(worker: WorkerProcess) -> None:
     """A sign of life, by the database's clock: hosts may disagree about the time."""
-    WorkerProcess.objects.filter(pk=worker.pk).update(seen_at=Now(), stopped_at=None)
+    WorkerProcess.objects.filter(pk=worker.pk).update(seen_at=Now(), clock_at=timezone.now(), stopped_at=None)
 
 
 def sign_off(worker: WorkerProcess) -> None:
