@@ -1,4 +1,4 @@
-"""One file a broker; the only rooms that talk to a broker's own API."""
+"""One module a broker; the only rooms that talk to a broker's own API."""
 
 from urllib.parse import urlsplit
 

@@ -1,0 +1,52 @@
+"""Publisher confirms in a pipeline: send many, then wait once. A confirm a message would cost a round trip each."""
+
+import time
+from typing import Any
+
+import amqp
+from amqp import spec
+
+
+class Confirms:
+    """A channel of its own that publishes persistent, mandatory messages and counts what the broker has."""
+
+    def __init__(self, channel: Any):
+        self._channel = channel
+        self._sent = 0
+        self._open: dict[int, str] = {}
+        self._confirmed: set[str] = set()
+        self._returned: set[str] = set()
+        channel.confirm_select()
+        channel.events["basic_ack"].add(lambda tag, multiple: self._close(tag, multiple, confirmed=True))
+        channel.events["basic_nack"].add(lambda tag, multiple: self._close(tag, multiple, confirmed=False))
+        channel.events["basic_return"].add(self._on_return)
+
+    def send(self, id: str, body: bytes, exchange: str, routing_key: str, **properties: Any) -> None:
+        message = amqp.Message(body, delivery_mode=2, message_id=id, **properties)
+        self._sent += 1  # the broker counts deliveries of a confirming channel from 1
+        self._open[self._sent] = id
+        mandatory, immediate = True, False
+        self._channel.send_method(
+            spec.Basic.Publish, "Bssbb", (0, exchange, routing_key, mandatory, immediate), message
+        )
+
+    def wait(self, timeout_seconds: float) -> set[str]:
+        """Ids the broker has. TimeoutError when it does not answer; what it did not confirm is then unknown."""
+        deadline = time.monotonic() + timeout_seconds
+        while self._open:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError(f"no confirm within {timeout_seconds:g} s")
+            self._channel.connection.drain_events(timeout=remaining)
+        confirmed = self._confirmed - self._returned
+        self._confirmed, self._returned = set(), set()
+        return confirmed
+
+    def _close(self, tag: int, multiple: bool, *, confirmed: bool) -> None:
+        for closed in [open_tag for open_tag in self._open if open_tag <= tag] if multiple else [tag]:
+            id = self._open.pop(closed, None)
+            if id is not None and confirmed:
+                self._confirmed.add(id)
+
+    def _on_return(self, error: Exception, exchange: str, routing_key: str, message: amqp.Message) -> None:
+        self._returned.add(message.properties["message_id"])  # comes before the same message's confirm

@@ -1,0 +1,129 @@
+"""One connection to RabbitMQ, opened at first use and again after whatever broke it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import amqp
+from kombu import Connection, Consumer, Message
+from kombu.exceptions import KombuError
+
+from tasks.brokers.base import DeadMessage, JobMessage, QueueMissing, TopologyMismatch
+from tasks.brokers.rabbitmq import bindings, policies
+from tasks.brokers.rabbitmq.confirms import Confirms
+from tasks.brokers.rabbitmq.declaration import dead_queues, declarations, declare
+from tasks.brokers.rabbitmq.messages import JOB_BODY, dead_message, job_properties, properties_again
+from tasks.errors import BrokerUnavailable
+from tasks.topology import TOPOLOGY
+
+CONNECT_TIMEOUT_SECONDS = 3
+# Without both, a publisher waits for ever on a memory alarm, a frozen broker or a half-open connection.
+SOCKET_TIMEOUTS = {"read_timeout": 10, "write_timeout": 10}
+CONFIRM_TIMEOUT_SECONDS = 10.0
+
+
+class RabbitMQ:
+    """brokers.base.Broker says what each method promises."""
+
+    def __init__(self, url: str):
+        self._url = url
+        self._connection: Connection | None = None
+        self._confirms: Confirms | None = None
+
+    def publish(self, messages: Sequence[JobMessage]) -> set[str]:
+        try:
+            return self._publish(messages)
+        except BrokerUnavailable as error:
+            if isinstance(error.__cause__, amqp.NotFound):  # an exchange was deleted: the caller's next try finds it
+                self.apply_topology()
+            raise
+
+    def _publish(self, messages: Sequence[JobMessage]) -> set[str]:
+        with self._reaching():
+            confirms = self._confirming()
+            for message in messages:
+                queue = TOPOLOGY.queue(message.queue)
+                confirms.send(message.id, JOB_BODY, queue.exchange, queue.routing_key, **job_properties(message))
+            return confirms.wait(CONFIRM_TIMEOUT_SECONDS)
+
+    def publish_again(self, dead: DeadMessage) -> bool:
+        message_id = str(dead.properties.get("message_id") or "again")
+        with self._reaching():
+            confirms = self._confirming()
+            confirms.send(message_id, dead.body, dead.exchange, dead.routing_key, **properties_again(dead))
+            return message_id in confirms.wait(CONFIRM_TIMEOUT_SECONDS)
+
+    def depth(self, queue: str) -> int:
+        with self._reaching() as connection, connection.channel() as channel:
+            try:
+                return channel.queue_declare(queue, passive=True).message_count
+            except amqp.NotFound:
+                raise QueueMissing(queue) from None
+
+    def consume_dead(self, handle: Callable[[DeadMessage], None], *, keep_going: Callable[[], bool]) -> None:
+        def on_message(message: Message) -> None:
+            handle(dead_message(message))
+            message.ack()
+
+        with self._reaching() as connection, connection.channel() as channel:
+            consumer = Consumer(channel, dead_queues(), on_message=on_message, auto_declare=False, prefetch_count=50)
+            with consumer:
+                while keep_going():
+                    with suppress(TimeoutError):
+                        connection.drain_events(timeout=1)
+
+    def apply_topology(self) -> list[str]:
+        mismatches: list[str] = []
+        with self._reaching() as connection:
+            for entity in declarations():
+                with connection.channel() as channel:  # a refusal closes its channel
+                    try:
+                        entity(channel).declare()
+                    except amqp.PreconditionFailed as error:
+                        mismatches.append(str(error.reply_text))
+            for exchange_name, queue_names in TOPOLOGY.fanouts.items():
+                with connection.channel() as channel:
+                    for queue_name in queue_names:
+                        channel.queue_bind(queue_name, exchange_name)
+        if mismatches:
+            raise TopologyMismatch(mismatches)
+        return policies.set_alternate_exchanges()
+
+    def check_topology(self) -> list[str]:
+        lines: list[str] = []
+        with self._reaching() as connection:
+            for entity in declarations():
+                name = f"{type(entity).__name__.lower()} {entity.name}"
+                try:
+                    declare(entity, connection, passive=True)
+                    declare(entity, connection)  # it exists, so this creates nothing and compares every argument
+                except amqp.NotFound:
+                    lines.append(f"{name} is missing")
+                except amqp.PreconditionFailed as error:
+                    lines.append(f"{name} differs: {error.reply_text}")
+        return lines + bindings.missing() + policies.missing()
+
+    def close(self) -> None:
+        connection, self._connection, self._confirms = self._connection, None, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.collect(socket_timeout=1)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[Connection]:
+        """The open connection. Whatever breaks it is told as BrokerUnavailable, and the next call opens a new one."""
+        try:
+            if self._connection is None:
+                self._connection = Connection(
+                    self._url, connect_timeout=CONNECT_TIMEOUT_SECONDS, transport_options=dict(SOCKET_TIMEOUTS)
+                )
+                self._connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, interval_max=0)
+            yield self._connection
+        except (OSError, amqp.AMQPError, KombuError) as error:
+            self.close()
+            raise BrokerUnavailable(f"the broker can not be asked: {error or type(error).__name__}") from error
+
+    def _confirming(self) -> Confirms:
+        if self._confirms is None:
+            assert self._connection is not None, "inside _reaching"
+            self._confirms = Confirms(self._connection.channel())
+        return self._confirms
