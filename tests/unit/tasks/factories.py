@@ -1,5 +1,6 @@
 """Rows for tests, made the way the platform makes them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.utils import timezone
@@ -30,3 +31,16 @@ def make_job(state: str = JobState.QUEUED, **values: Any) -> Job:
 def kinds(job: Job) -> list[str]:
     """What the job's history says, oldest first."""
     return list(JobEvent.objects.filter(job=job).order_by("id").values_list("kind", flat=True))
+
+
+def told(events: Iterable[JobEvent]) -> dict[str, Any]:
+    """State, attempt and base of a job as its ``events``, oldest first, have them."""
+    row: dict[str, Any] = {"state": None, "attempt": 0, "attempt_base": 0}
+    for event in events:
+        if event.kind in JobState.values:
+            row |= {"state": event.kind, "attempt": event.attempt}
+        elif event.kind == JobEvent.Kind.HANDED_BACK:
+            row |= {"state": JobState.QUEUED, "attempt_base": row["attempt_base"] + 1}
+        elif event.kind == JobEvent.Kind.REPLAYED:
+            row |= {"state": JobState.QUEUED, "attempt_base": event.attempt}
+    return row

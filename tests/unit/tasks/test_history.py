@@ -1,34 +1,18 @@
 """A job's state can be told from its history alone."""
 
-from typing import Any
-
 import pytest
 
 from tasks.api import PermanentError, RetryPolicy, cancel, enqueue, replay
-from tasks.models import Job, JobEvent
-from tasks.states import JobState
+from tasks.models import Job
 from tasks.worker.claiming import claim, hand_back
 from tasks.worker.envelope import Envelope
 from tasks.worker.outcome import Outcome
 from tasks.worker.recording import Ended, record
-from tests.unit.tasks.factories import make_worker
+from tests.unit.tasks.factories import make_worker, told
 
 pytestmark = pytest.mark.django_db
 
 POLICY = RetryPolicy(max_attempts=9, base_seconds=0)
-
-
-def told(job: Job) -> dict[str, Any]:
-    """State, attempt and base as the events have them."""
-    row: dict[str, Any] = {"state": None, "attempt": 0, "attempt_base": 0}
-    for event in JobEvent.objects.filter(job=job).order_by("id"):
-        if event.kind in JobState.values:
-            row |= {"state": event.kind, "attempt": event.attempt}
-        elif event.kind == JobEvent.Kind.HANDED_BACK:
-            row |= {"state": JobState.QUEUED, "attempt_base": row["attempt_base"] + 1}
-        elif event.kind == JobEvent.Kind.REPLAYED:
-            row |= {"state": JobState.QUEUED, "attempt_base": event.attempt}
-    return row
 
 
 def take(job: Job) -> None:
@@ -77,4 +61,4 @@ def test_history_and_row_agree_at_every_step(outbox, life):
     for step in life:
         STEPS[step](job)
         row = Job.objects.filter(pk=job.pk).values("state", "attempt", "attempt_base").get()
-        assert told(job) == row, f"after {step}"
+        assert told(job.events.order_by("id")) == row, f"after {step}"
