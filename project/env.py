@@ -31,6 +31,22 @@ def _url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _nodes(*schemes: str) -> AfterValidator:
+    """One URL a node of a cluster, joined by ";" as kombu takes them; an empty text names none."""
+
+    def check(value: str) -> str:
+        urls = [url.strip() for url in value.split(";") if value]
+        addresses = [urlsplit(url) for url in urls]
+        if any(address.scheme not in schemes for address in addresses):
+            each = "every node's URL " if len(urls) > 1 else ""
+            raise ValueError(f"{each}must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        if len({(address.scheme, address.path) for address in addresses}) > 1:
+            raise ValueError("the nodes of one cluster are reached by the same scheme and path")
+        return ";".join(urls)
+
+    return AfterValidator(check)
+
+
 class Env(BaseSettings):
     """Every variable of the platform, with a default that suits a laptop where one can exist."""
 
@@ -45,7 +61,9 @@ class Env(BaseSettings):
         [], description="Origins (https://host) whose forms are trusted, separated by commas."
     )
 
-    broker_url: Annotated[str, _url("amqp", "amqps", "memory")] = Field(description="Where messages travel.")
+    broker_url: Annotated[str, _nodes("amqp", "amqps", "memory")] = Field(
+        min_length=1, description="Where messages travel; the nodes of a cluster are separated by `;`."
+    )
     broker_heartbeat_seconds: int = Field(
         20, ge=2, description="A broker or worker silent for twice this long is taken for gone by the other."
     )
@@ -54,8 +72,10 @@ class Env(BaseSettings):
         ge=1,
         description="The broker's own `consumer_timeout`, which no client can ask for; `doctor` compares it.",
     )
-    rabbitmq_api_url: str = Field(
-        "", description="RabbitMQ's management API, http://user:password@host:15672/api/; for policies and Flower."
+    rabbitmq_api_url: Annotated[str, _nodes("http", "https")] = Field(
+        "",
+        description="RabbitMQ's management API, http://user:password@host:15672/api/; for policies and Flower. "
+        "A `;` separates the nodes of a cluster.",
     )
     database_url: Annotated[str, _url("postgres", "postgresql", "sqlite")] = Field(
         description="The primary database: the truth about every job."

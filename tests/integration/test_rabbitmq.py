@@ -1,4 +1,5 @@
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,8 +10,10 @@ from kombu import Connection
 
 from tasks import brokers
 from tasks.brokers import DeadMessage, JobMessage, QueueMissing, TopologyMismatch
+from tasks.brokers.rabbitmq import connection
 from tasks.errors import BrokerUnavailable
 from tasks.topology import TOPOLOGY
+from tests.integration.silence import silenceable
 from tests.waiting import closed_port, wait_for
 
 
@@ -87,6 +90,39 @@ def test_a_lost_connection_is_opened_again(broker):
         broker.publish([message()])
     sent = message()
     assert broker.publish([sent]) == {sent.id}
+
+
+def test_the_next_node_is_asked_when_the_first_is_dead_or_frozen(broker, broker_url, settings):
+    with socket.create_server(("127.0.0.1", 0)) as frozen:  # the kernel accepts, and nobody ever answers
+        frozen_port = frozen.getsockname()[1]
+        settings.CELERY_BROKER_URL = f"amqp://127.0.0.1:{closed_port()}//;amqp://127.0.0.1:{frozen_port}//;{broker_url}"
+        clustered = brokers.connect()
+        began = time.monotonic()
+        assert clustered.depth("work-queue") == 0
+        assert time.monotonic() - began < 5
+        clustered.close()
+
+
+def test_a_node_that_froze_is_left_by_the_collector(broker, broker_url, settings, monkeypatch):
+    monkeypatch.setitem(connection.SOCKET_TIMEOUTS, "read_timeout", 1)
+    with silenceable(broker_url) as (url, silence):
+        settings.CELERY_BROKER_URL = f"{url};{broker_url}"
+        clustered = brokers.connect()
+        clustered.depth("work-queue")
+        silence()
+        with pytest.raises(BrokerUnavailable):
+            clustered.consume_dead(lambda dead: None, keep_going=lambda: True)
+        began = time.monotonic()
+        assert clustered.depth("work-queue") == 0
+        assert time.monotonic() - began < connection.CONNECT_TIMEOUT_SECONDS, "the frozen one was not asked again"
+        clustered.close()
+
+
+def test_the_management_api_of_the_next_node_is_asked(broker, settings):
+    api = settings.TASKS_RABBITMQ_API_URL
+    settings.TASKS_RABBITMQ_API_URL = f"http://127.0.0.1:{closed_port()}/api/;{api}"
+    assert broker.apply_topology() == []
+    assert broker.check_topology() == []
 
 
 def test_a_rejected_message_reaches_its_dead_queue_with_the_reason(broker, broker_url):

@@ -1,5 +1,6 @@
-"""One connection to RabbitMQ, opened at first use and again after whatever broke it."""
+"""One connection to RabbitMQ, opened at first use and again, to another node, after whatever broke it."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -12,6 +13,7 @@ from tasks.brokers.rabbitmq import bindings, policies
 from tasks.brokers.rabbitmq.confirms import Confirms
 from tasks.brokers.rabbitmq.declaration import dead_queues, declarations, declare
 from tasks.brokers.rabbitmq.messages import JOB_BODY, dead_message, job_properties, properties_again
+from tasks.brokers.rabbitmq.nodes import nodes
 from tasks.errors import BrokerUnavailable
 from tasks.topology import TOPOLOGY
 
@@ -19,13 +21,15 @@ CONNECT_TIMEOUT_SECONDS = 3
 # Without both, a publisher waits for ever on a memory alarm, a frozen broker or a half-open connection.
 SOCKET_TIMEOUTS = {"read_timeout": 10, "write_timeout": 10}
 CONFIRM_TIMEOUT_SECONDS = 10.0
+PREFETCH = 50
+TROUBLE = (OSError, amqp.AMQPError, KombuError)
 
 
 class RabbitMQ:
     """brokers.base.Broker says what each method promises."""
 
     def __init__(self, url: str):
-        self._url = url
+        self._nodes = deque(nodes(url))  # the one to try next comes first
         self._connection: Connection | None = None
         self._confirms: Confirms | None = None
 
@@ -65,11 +69,15 @@ class RabbitMQ:
             message.ack()
 
         with self._reaching() as connection, connection.channel() as channel:
-            consumer = Consumer(channel, dead_queues(), on_message=on_message, auto_declare=False, prefetch_count=50)
+            consumer = Consumer(
+                channel, dead_queues(), on_message=on_message, auto_declare=False, prefetch_count=PREFETCH
+            )
             with consumer:
                 while keep_going():
-                    with suppress(TimeoutError):
+                    try:
                         connection.drain_events(timeout=1)
+                    except TimeoutError:  # a frozen node is as silent as an idle one: only an answer tells them apart
+                        channel.basic_qos(prefetch_size=0, prefetch_count=PREFETCH, a_global=False)
 
     def apply_topology(self) -> list[str]:
         mismatches: list[str] = []
@@ -113,17 +121,28 @@ class RabbitMQ:
         """The open connection. Whatever breaks it is told as BrokerUnavailable, and the next call opens a new one."""
         try:
             if self._connection is None:
-                self._connection = Connection(
-                    self._url, connect_timeout=CONNECT_TIMEOUT_SECONDS, transport_options=dict(SOCKET_TIMEOUTS)
-                )
-                self._connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, interval_max=0)
+                self._connection = self._open()
             yield self._connection
-        except (OSError, amqp.AMQPError, KombuError) as error:
+        except TROUBLE as error:
             self.close()
+            self._nodes.rotate(-1)  # a node may let us in and still serve nobody
             raise BrokerUnavailable(f"the broker can not be asked: {error or type(error).__name__}") from error
+
+    def _open(self) -> Connection:
+        """To the first node that lets us in, each tried once. Raises what the last one said when none does."""
+        for _ in range(len(self._nodes) - 1):
+            with suppress(*TROUBLE):
+                return _enter(self._nodes[0])
+            self._nodes.rotate(-1)
+        return _enter(self._nodes[0])
 
     def _confirming(self) -> Confirms:
         if self._confirms is None:
             assert self._connection is not None, "inside _reaching"
             self._confirms = Confirms(self._connection.channel())
         return self._confirms
+
+
+def _enter(node: str) -> Connection:
+    options = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "transport_options": dict(SOCKET_TIMEOUTS)}
+    return Connection(node, **options).ensure_connection(max_retries=0)

@@ -1,31 +1,43 @@
 """RabbitMQ's management API, by RABBITMQ_API_URL: what AMQP can neither say nor do. Optional."""
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 from django.conf import settings
 
+from tasks.brokers.rabbitmq.nodes import nodes
+
 TIMEOUT_SECONDS = 5
 
 
 class Management:
-    """The API at ``url``. Every method raises httpx.HTTPError: no answer, or a refusal."""
+    """The API at ``url``; of several nodes the first that answers. Methods raise httpx.HTTPError when none does."""
 
     def __init__(self, url: str):
-        parts = urlsplit(url)
-        auth = (unquote(parts.username or ""), unquote(parts.password or ""))
-        base = f"{parts.scheme}://{parts.hostname}:{parts.port or 15672}{parts.path.rstrip('/')}"
-        self._client = httpx.Client(base_url=base, auth=auth, timeout=TIMEOUT_SECONDS)
+        self._nodes = nodes(url)
 
     def get(self, path: str) -> Any:
         """The JSON at ``path``, for example ``nodes`` or f"policies/{vhost()}"."""
-        response = self._client.get(path)
-        response.raise_for_status()
-        return response.json()
+        return self._ask("GET", path).json()
 
     def put(self, path: str, body: dict[str, Any]) -> None:
-        self._client.put(path, json=body).raise_for_status()
+        self._ask("PUT", path, json=body)
+
+    def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
+        *others, last = self._nodes
+        for node in others:
+            with suppress(httpx.HTTPError):
+                return _request(node, method, path, **content)
+        return _request(last, method, path, **content)
+
+
+def _request(node: str, method: str, path: str, **content: Any) -> httpx.Response:
+    parts = urlsplit(node)
+    url = f"{parts.scheme}://{parts.hostname}:{parts.port or 15672}{parts.path.rstrip('/')}/{path}"
+    login = (unquote(parts.username or ""), unquote(parts.password or ""))
+    return httpx.request(method, url, auth=login, timeout=TIMEOUT_SECONDS, **content).raise_for_status()
 
 
 def configured() -> Management | None:
@@ -36,4 +48,5 @@ def configured() -> Management | None:
 
 def vhost() -> str:
     """That of BROKER_URL, as a path of the API has it."""
-    return quote(urlsplit(settings.CELERY_BROKER_URL).path[1:] or "/", safe="")
+    first = nodes(settings.CELERY_BROKER_URL)[0]  # the nodes of a cluster have the same
+    return quote(unquote(urlsplit(first).path[1:]) or "/", safe="")

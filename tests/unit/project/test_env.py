@@ -31,6 +31,13 @@ def test_lists_are_separated_by_commas(environment):
     assert env.load().allowed_hosts == ["a.example", "b.example"]
 
 
+def test_the_nodes_of_a_cluster_are_separated_by_semicolons(environment):
+    cluster = {"BROKER_URL": "amqp://a//; amqp://b//", "RABBITMQ_API_URL": "http://a/api/;http://b/api/"}
+    environment(**GOOD | cluster)
+    loaded = env.load()
+    assert (loaded.broker_url, loaded.rabbitmq_api_url) == ("amqp://a//;amqp://b//", "http://a/api/;http://b/api/")
+
+
 def test_every_missing_variable_is_named_at_once(environment):
     environment()
     with pytest.raises(SystemExit) as caught:
@@ -43,6 +50,11 @@ def test_every_missing_variable_is_named_at_once(environment):
     ("name", "value"),
     [
         ("BROKER_URL", "kafka://h"),
+        ("BROKER_URL", ""),
+        ("BROKER_URL", "amqp://h//;"),
+        ("BROKER_URL", "amqp://h//;kafka://h"),
+        ("BROKER_URL", "amqp://h/one;amqp://i/another"),
+        ("RABBITMQ_API_URL", "h:15672"),
         ("DATABASE_URL", "mysql://h/d"),
         ("REDIS_URL", "http://h"),
         ("EMAIL_URL", "pigeon://loft"),
