@@ -1,6 +1,6 @@
 PRIVATE = python3 -m compose.private
 
-.PHONY: help up test demo lint lock clean
+.PHONY: help up test demo chaos lint lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
@@ -13,6 +13,10 @@ test: ## run every test against servers of its own; ARGS="-k retry" goes to pyte
 
 demo: ## run the main kinds of jobs end to end, against servers of its own
 	@$(PRIVATE) demo $(ARGS)
+
+chaos: ## break everything under load; SCENARIO=broker-wiped SEED=7 plays one again, MUTATION=relay-off breaks us
+	@$(PRIVATE) chaos $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(MUTATION),--mutation $(MUTATION)) $(ARGS)
 
 lint: ## check style, types, imports and the compose files
 	@$(PRIVATE) lint

@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from compose.private import ROOT, VAR, environment, lint, pids, signals, system, up
@@ -44,6 +44,14 @@ def run_demo(arguments: Sequence[str]) -> int:
     return _run_with_servers(VAR / "demo", [environment.PYTHON, "manage.py", "demo", *arguments], apps="project.demo")
 
 
+def run_chaos(arguments: Sequence[str]) -> int:
+    """break things under load, with fresh servers of its own; --list names the scenarios, --help the options"""
+    environment.ensure()
+    system.ensure_installed((*ALL, "faketime"))
+    with held(VAR / "chaos"):
+        return _run_marked([environment.PYTHON, "-m", "tests.chaos", *arguments], VAR / "chaos" / "servers", {})
+
+
 def run_lint(arguments: Sequence[str]) -> int:
     """check style, types, imports and the compose files"""
     environment.ensure()
@@ -67,7 +75,7 @@ def run_lock(arguments: Sequence[str]) -> int:
 
 def run_clean(arguments: Sequence[str]) -> int:
     """end what a killed run left behind, delete var/ and .venv/"""
-    with held(VAR), held(VAR / "test"), held(VAR / "demo"):
+    with held(VAR), held(VAR / "test"), held(VAR / "demo"), held(VAR / "chaos"):
         erase(VAR)
     shutil.rmtree(environment.VENV, ignore_errors=True)
     return 0
@@ -80,21 +88,25 @@ def _run_with_servers(directory: Path, command: Sequence[str | Path], *, apps: s
     """
     environment.ensure()
     system.ensure_installed(ALL)
-    breakable, mark = directory / "breakable", uuid.uuid4().hex
     with private_servers(directory, fresh=True) as servers:
-        erase(breakable)
         values = {
             **servers.environment,
             "EXTRA_APPS": apps,
             "SECRET_KEY": Secrets(directory / "run" / "secrets").get("SECRET_KEY"),
-            "PRIVATE_SERVERS_DIRECTORY": str(breakable),
-            "PRIVATE_RUN": mark,
         }
-        try:
-            return run(command, cwd=ROOT, environment={**os.environ, **values})
-        finally:
-            pids.send(pids.bearing(f"PRIVATE_RUN={mark}"), signal.SIGKILL)  # say the workers of a test that was killed
-            erase(breakable)
+        return _run_marked(command, directory / "breakable", values)
+
+
+def _run_marked(command: Sequence[str | Path], breakable: Path, values: Mapping[str, str]) -> int:
+    """Exit code of a command that may run servers of its own in ``breakable``, to be broken."""
+    mark = uuid.uuid4().hex
+    erase(breakable)
+    marked = {**values, "PRIVATE_SERVERS_DIRECTORY": str(breakable), "PRIVATE_RUN": mark}
+    try:
+        return run(command, cwd=ROOT, environment={**os.environ, **marked})
+    finally:
+        pids.send(pids.bearing(f"PRIVATE_RUN={mark}"), signal.SIGKILL)  # say the workers of a test that was killed
+        erase(breakable)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -102,6 +114,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "servers": run_servers,
     "test": run_test,
     "demo": run_demo,
+    "chaos": run_chaos,
     "lint": run_lint,
     "setup": run_setup,
     "lock": run_lock,

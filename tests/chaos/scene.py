@@ -1,0 +1,230 @@
+"""One scenario on the stage: its processes, its load, its faults' handles, and in the end its verdict."""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import connections
+from django_celery_results.models import TaskResult
+from PIL import Image
+
+from compose.private.rabbitmq import RabbitMQ
+from project.demo.catcher import Catcher
+from tasks import publisher
+from tasks.api import JobState
+from tasks.models import ApiToken, Job, JobEvent
+from tests.chaos import evidence, failpoints
+from tests.chaos.load import LONGEST_ANSWER_SECONDS, Load
+from tests.chaos.orders import Order, errand, picture, report
+from tests.chaos.processes import PlatformProcess, Web, Worker, free_port
+from tests.chaos.proxy import Proxy
+from tests.chaos.scenario import Scenario
+from tests.chaos.stage import Stage, use_broker, use_database
+from tests.chaos.verdict import Evidence, Figures, Miss, judge
+from tests.waiting import wait_for
+
+LONGEST_SECONDS = 150  # to come to rest after the load has ended
+SILENCE_SECONDS = 25  # nothing happened for so long: nothing will
+ENVIRONMENT = {
+    "EXTRA_APPS": "tests.probes,project.demo,tests.chaos",
+    "RELAY_GRACE_SECONDS": "2",
+    "WORKER_STALE_SECONDS": "5",
+    "BROKER_HEARTBEAT_SECONDS": "4",
+    "POISON_LIMIT": "50",  # innocent jobs are hit often; the scenario about poison sets its own
+}
+
+
+@dataclass
+class Scene:
+    """What a scenario's body can reach. ``moment`` and ``dice`` draw from the seed; the rest is for breaking."""
+
+    stage: Stage
+    scenario: Scenario
+    dice: random.Random
+    directory: Path
+    environment: dict[str, str]
+    catcher: Catcher
+    load: Load
+    workers: list[Worker]
+    webs: list[Web]
+    proxy: Proxy | None = None
+    strangers_expected: bool = False
+    evidence_expected: bool = True
+    _misses: list[Miss] = field(default_factory=list)
+    _rested: bool = False
+
+    @property
+    def broker(self) -> RabbitMQ:
+        return self.stage.servers.rabbitmq
+
+    @property
+    def processes(self) -> list[PlatformProcess]:
+        return [*self.workers, *self.webs]
+
+    def moment(self, low: float = 0.4, high: float = 1.6) -> None:
+        """Let the load run on for a random while."""
+        time.sleep(self.dice.uniform(low, high))
+
+    def place(self, *orders: Order) -> list[UUID]:
+        """More jobs beside the load's, accepted now."""
+        return self.load.place(*orders)
+
+    def busy_worker(self) -> Worker:
+        """One of the workers, drawn among those that run jobs just now, and will for a second or two."""
+        self.place(*(errand(seconds=self.dice.uniform(1.5, 3)) for _ in range(2 * len(self.workers) + 1)))
+        busy: list[Worker] = []
+
+        def some_are() -> bool:
+            running = Job.objects.filter(state=JobState.RUNNING, task="chaos.errand", payload__seconds__gt=1)
+            names = set(running.values_list("worker__name", flat=True))
+            busy[:] = [worker for worker in self.workers if any(name.startswith(f"{worker.name}@") for name in names)]
+            return bool(busy)
+
+        wait_for(some_are, "a worker to be busy")
+        return self.dice.choice(busy)
+
+    def worker(self, name: str, *options: str, **environment: str) -> Worker:
+        """A further worker, not started yet."""
+        worker = Worker(name, self.directory, {**self.environment, **environment}, options=options or ("-c", "2"))
+        self.workers.append(worker)
+        return worker
+
+    def arm(self, name: str) -> None:
+        """Let the next process that gets to the place ``name`` die there (failpoints.py)."""
+        failpoints.arm(self.directory, name)
+
+    def wait_until_struck(self, name: str) -> None:
+        wait_for(lambda: not failpoints.is_armed(self.directory, name), f"a process to {name.replace('-', ' ')}")
+
+    def lost_attempts(self) -> int:
+        """Attempts that were recorded as lost with their process."""
+        return TaskResult.objects.filter(result__contains='"WorkerLost"').count()
+
+    def events(self, kind: str, job_id: UUID | None = None) -> list[JobEvent]:
+        found = JobEvent.objects.filter(kind=kind)
+        return list(found if job_id is None else found.filter(job_id=job_id))
+
+    def rest(self) -> None:
+        """End the load, and wait until every job has ended or nothing happens any more."""
+        if self._rested:
+            return
+        self._rested = True
+        self.load.stop()
+        publisher.flush(20)
+        deadline = time.monotonic() + LONGEST_SECONDS
+        latest, changed_at = -1, time.monotonic()
+        while evidence.unfinished() and time.monotonic() < min(deadline, changed_at + SILENCE_SECONDS):
+            if (newest := JobEvent.objects.count()) != latest:
+                latest, changed_at = newest, time.monotonic()
+            time.sleep(0.2)
+
+    def demand(self, holds: bool, what: str, job_id: UUID | None = None) -> None:
+        """Something that must hold beyond the arithmetic."""
+        if not holds:
+            self._misses.append(Miss(job_id, what))
+
+    def gather(self) -> Evidence:
+        found = evidence.gather(self.load.accepted, self.directory, self.catcher)
+        found.strangers_expected, found.evidence_expected = self.strangers_expected, self.evidence_expected
+        return found
+
+    def verdict(self) -> tuple[Figures, list[Miss], Evidence]:
+        """The arithmetic, what the scenario demands beyond it, and what holds for every scenario."""
+        self.rest()
+        for process in self.processes:
+            self.demand(not process.ended_by_itself, f"{process.name} ended by itself with {process.exit_code}")
+        for complaint in self.load.complaints:
+            self.demand(False, complaint)
+        slowest = self.load.slowest_answer_seconds
+        self.demand(slowest < LONGEST_ANSWER_SECONDS / 2, f"an answer over HTTP took {slowest:.0f} s")
+        found = self.gather()
+        figures, misses = judge(found)
+        return figures, [*misses, *self._misses], found
+
+
+@contextmanager
+def played(stage: Stage, scenario: Scenario, seed: int, mutation: str) -> Iterator[Scene]:
+    """The scene with its processes ready and its load running; all ended afterwards, whatever happens."""
+    directory = stage.directory / scenario.name
+    directory.mkdir(parents=True, exist_ok=True)
+    with stage.addresses(scenario.name) as addresses, Catcher() as catcher:
+        use_database(addresses["DATABASE_URL"])
+        use_broker(addresses["BROKER_URL"], addresses["RABBITMQ_API_URL"])
+        proxy = Proxy(_address(addresses["BROKER_URL"])) if scenario.proxied else None
+        environment = {
+            **os.environ,
+            **ENVIRONMENT,
+            **addresses,
+            "EMAIL_URL": catcher.url,
+            "CHAOS_DIRECTORY": str(directory),
+            "CHAOS_MUTATION": mutation,
+            **scenario.environment,
+        }
+        if proxy:
+            environment["BROKER_URL"] = _through(addresses["BROKER_URL"], proxy)
+        workers = [Worker(f"worker-{n}", directory, environment) for n in range(1, scenario.workers + 1)]
+        webs = [Web(f"web-{n}", directory, environment, port=free_port()) for n in range(1, scenario.webs + 1)]
+        _, token = ApiToken.issue("chaos", ["jobs:write"])
+        load = Load([web.url for web in webs], token, f"{seed} {scenario.name}")
+        dice = random.Random(f"{seed} {scenario.name}")
+        scene = Scene(stage, scenario, dice, directory, environment, catcher, load, workers, webs, proxy)
+        try:
+            if scenario.seasoned:
+                _declare_topology()
+                stage.season(stage.servers.rabbitmq)
+            for process in scene.processes:
+                process.launch()
+            for process in scene.processes:
+                process.wait_until_ready()
+            if webs:
+                load.place(report(), picture(_small_picture()))
+            load.start()
+            yield scene
+        finally:
+            load.stop()
+            for process in scene.processes:
+                process.ask_to_end()
+            for process in scene.processes:
+                process.end()
+            stage.mend()
+            evidence.delete_files()
+            connections.close_all()
+            use_broker(addresses["BROKER_URL"], addresses["RABBITMQ_API_URL"])
+            if proxy:
+                proxy.close()
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "127.0.0.1", parts.port or 5672
+
+
+def _through(url: str, proxy: Proxy) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}").geturl()
+
+
+def _declare_topology() -> None:
+    from tasks import brokers
+
+    broker = brokers.connect()
+    broker.apply_topology()
+    broker.close()
+
+
+def _small_picture() -> str:
+    """Name of a stored picture that takes no time to convert."""
+    name = "chaos/small.png"
+    if not default_storage.exists(name):
+        content = ContentFile(b"")
+        Image.new("RGB", (320, 200), (90, 140, 235)).save(content.file, "PNG")
+        default_storage.save(name, content)
+    return name
