@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from tasks.doctor.check import Check
+
 
 @dataclass(frozen=True)
 class JobMessage:
@@ -61,6 +63,9 @@ class Broker(Protocol):
 
     def check_topology(self) -> list[str]:
         """How the broker differs from the declaration, one line each; empty when they agree."""
+
+    def checks(self) -> Sequence[Check]:
+        """What the doctor can ask this broker alone; the one called "broker" says whether it answers at all."""
 
     def close(self) -> None:
         """Let go of the connection. Never raises."""

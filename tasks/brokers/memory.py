@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from kombu import Exchange, Queue
 
 from tasks.brokers.base import DeadMessage, JobMessage
+from tasks.doctor.check import Check
 from tasks.topology import TOPOLOGY
 
 published: list[JobMessage] = []
@@ -40,6 +41,9 @@ class MemoryBroker:
 
     def check_topology(self) -> list[str]:
         return []
+
+    def checks(self) -> Sequence[Check]:
+        return ()
 
     def close(self) -> None:
         return None

@@ -14,6 +14,7 @@ from tasks.brokers.rabbitmq.confirms import Confirms
 from tasks.brokers.rabbitmq.declaration import dead_queues, declarations, declare
 from tasks.brokers.rabbitmq.messages import JOB_BODY, dead_message, job_properties, properties_again
 from tasks.brokers.rabbitmq.nodes import nodes
+from tasks.doctor.check import Check
 from tasks.errors import BrokerUnavailable
 from tasks.topology import TOPOLOGY
 
@@ -110,6 +111,11 @@ class RabbitMQ:
                     lines.append(f"{name} differs: {error.reply_text}")
         return lines + bindings.missing() + policies.missing()
 
+    def checks(self) -> Sequence[Check]:
+        from tasks.brokers.rabbitmq.checks import checks  # they need models, which a broker does not
+
+        return checks(self._reaching)
+
     def close(self) -> None:
         connection, self._connection, self._confirms = self._connection, None, None
         if connection is not None:
@@ -137,8 +143,16 @@ class RabbitMQ:
         return _enter(self._nodes[0])
 
     def _confirming(self) -> Confirms:
+        """A channel to publish on, and another one after a refusal.
+
+        A channel that first meets a queue in the moment between its leader's death and the election of the next one
+        refuses whatever is for that queue until the dead node is back, be it for hours (seen in 3.10).
+        """
+        assert self._connection is not None, "inside _reaching"
+        if self._confirms is not None and self._confirms.has_refused:
+            self._confirms.close()
+            self._confirms = None
         if self._confirms is None:
-            assert self._connection is not None, "inside _reaching"
             self._confirms = Confirms(self._connection.channel())
         return self._confirms
 

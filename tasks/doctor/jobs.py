@@ -1,0 +1,48 @@
+"""Jobs that wait although nothing should keep them."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Min
+from django.db.models.functions import Now
+
+from tasks.doctor.check import Check, Finding
+from tasks.models import Job
+from tasks.states import JobState
+
+
+def waiting() -> Iterator[Finding]:
+    """Twice the grace: the relay takes one to miss a message, and has then published it again."""
+    grace = timedelta(seconds=settings.TASKS_RELAY_GRACE_SECONDS)
+    late = Job.objects.filter(state=JobState.QUEUED, queued_at__lt=Now() - 2 * grace)
+    for line in _by_queue(late, "queued_at"):
+        yield Finding(
+            f"{line['count']} jobs of {line['queue']} wait unclaimed, the oldest for {_age(line)}",
+            "Give the queue more workers; if it has idle ones, see their logs.",
+        )
+
+
+def overdue() -> Iterator[Finding]:
+    grace = timedelta(seconds=settings.TASKS_RELAY_GRACE_SECONDS)
+    late = Job.objects.filter(state__in=[JobState.SCHEDULED, JobState.RETRYING], due_at__lt=Now() - grace)
+    for line in _by_queue(late, "due_at"):
+        yield Finding(
+            f"{line['count']} jobs of {line['queue']} are due and not queued, the oldest for {_age(line)}",
+            "The relay runs in every worker: start one, or see the workers' logs for why theirs does not publish.",
+        )
+
+
+def _by_queue(jobs, moment: str):
+    oldest = ExpressionWrapper(Now() - Min(F(moment)), output_field=DurationField())
+    return jobs.order_by("queue").values("queue").annotate(count=Count("pk"), age=oldest)
+
+
+def _age(line) -> str:
+    return str(timedelta(seconds=int(line["age"].total_seconds())))
+
+
+CHECKS = (
+    Check("waiting-jobs", "no job waits for longer than the relay's grace", waiting, needs=("database",)),
+    Check("overdue-jobs", "what is due is queued", overdue, needs=("database",)),
+)
