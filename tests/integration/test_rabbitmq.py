@@ -61,6 +61,20 @@ def remove_policy(broker_url, settings):
     raw(broker_url, lambda channel: channel.queue_unbind("unrouted-queue", "unrouted-exchange"))
 
 
+def test_a_channel_that_refused_is_left_for_another(broker, broker_url):
+    raw(broker_url, lambda channel: channel.queue_delete("work-queue"))
+    full = {"x-queue-type": "quorum", "x-max-length": 1, "x-overflow": "reject-publish"}
+    raw(
+        broker_url, lambda channel: channel.queue_declare("work-queue", durable=True, auto_delete=False, arguments=full)
+    )
+    raw(broker_url, lambda channel: channel.queue_bind("work-queue", "work-exchange", "work"))
+    wait_for(lambda: not broker.publish([message()]), "a refusal")
+    refused_on = broker._confirms
+    raw(broker_url, lambda channel: channel.queue_purge("work-queue"))
+    wait_for(lambda: broker.publish([message()]), "a confirm")
+    assert broker._confirms is not refused_on
+
+
 def test_a_missing_exchange_is_declared_for_the_next_try(broker, broker_url):
     raw(broker_url, lambda channel: channel.exchange_delete("work-exchange"))
     with pytest.raises(BrokerUnavailable):

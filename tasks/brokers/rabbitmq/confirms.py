@@ -11,14 +11,15 @@ class Confirms:
     """A channel of its own that publishes persistent, mandatory messages and counts what the broker has."""
 
     def __init__(self, channel: Any):
+        self.has_refused = False
         self._channel = channel
         self._sent = 0
         self._open: dict[int, str] = {}
         self._confirmed: set[str] = set()
         self._returned: set[str] = set()
         channel.confirm_select()
-        channel.events["basic_ack"].add(lambda tag, multiple: self._close(tag, multiple, confirmed=True))
-        channel.events["basic_nack"].add(lambda tag, multiple: self._close(tag, multiple, confirmed=False))
+        channel.events["basic_ack"].add(lambda tag, multiple: self._settle(tag, multiple, confirmed=True))
+        channel.events["basic_nack"].add(lambda tag, multiple: self._settle(tag, multiple, confirmed=False))
         channel.events["basic_return"].add(self._on_return)
 
     def send(self, id: str, body: bytes, exchange: str, routing_key: str, **properties: Any) -> None:
@@ -42,11 +43,15 @@ class Confirms:
         self._confirmed, self._returned = set(), set()
         return confirmed
 
-    def _close(self, tag: int, multiple: bool, *, confirmed: bool) -> None:
+    def close(self) -> None:
+        self._channel.close()
+
+    def _settle(self, tag: int, multiple: bool, *, confirmed: bool) -> None:
         for closed in [open_tag for open_tag in self._open if open_tag <= tag] if multiple else [tag]:
             id = self._open.pop(closed, None)
-            if id is not None and confirmed:
+            if confirmed and id is not None:
                 self._confirmed.add(id)
+        self.has_refused |= not confirmed
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, message: amqp.Message) -> None:
         self._returned.add(message.properties["message_id"])  # comes before the same message's confirm

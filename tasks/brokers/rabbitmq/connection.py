@@ -143,8 +143,16 @@ class RabbitMQ:
         return _enter(self._nodes[0])
 
     def _confirming(self) -> Confirms:
+        """A channel to publish on, and another one after a refusal.
+
+        A channel that first meets a queue in the moment between its leader's death and the election of the next one
+        refuses whatever is for that queue until the dead node is back, be it for hours (seen in 3.10).
+        """
+        assert self._connection is not None, "inside _reaching"
+        if self._confirms is not None and self._confirms.has_refused:
+            self._confirms.close()
+            self._confirms = None
         if self._confirms is None:
-            assert self._connection is not None, "inside _reaching"
             self._confirms = Confirms(self._connection.channel())
         return self._confirms
 
