@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 from pydantic import BaseModel
 
@@ -45,25 +46,25 @@ def enqueue(
     """
     spec = registry.get(task)
     data = dump_payload(spec, payload if payload is not None else {})
-    run_at, expires_at = _run_at(delay_seconds, run_at), _moment("expires_at", expires_at)
-    _check_options(priority, expires_at, run_at, idempotency_key, correlation_id, requested_by)
+    due_at, expires_at = _due_at(delay_seconds, run_at), _moment("expires_at", expires_at)
+    _check_options(priority, expires_at, due_at, idempotency_key, correlation_id, requested_by)
 
-    now = timezone.now()
     job = Job(
         task=task,
         queue=PRIORITY_QUEUE if priority == Priority.HIGH else spec.queue.name,
         priority=priority,
         payload=data,
-        state=JobState.SCHEDULED if run_at else JobState.QUEUED,
-        created_at=now,
-        queued_at=None if run_at else now,
-        due_at=run_at,
+        state=JobState.SCHEDULED if due_at else JobState.QUEUED,
+        # Hosts disagree about the time: what is relative to now is left to the database's clock.
+        due_at=Now() + timedelta(seconds=delay_seconds) if delay_seconds else due_at,
         expires_at=expires_at,
         idempotency_key=idempotency_key or None,
         correlation_id=correlation_id,
         requested_by=requested_by,
         metadata=_metadata(metadata),
     )
+    if due_at:
+        job.queued_at = None  # else its default, the database's clock
     stored = _insert_or_first(job)
     if stored is job and job.state == JobState.QUEUED:
         publish_on_commit([job])
@@ -84,7 +85,10 @@ def _insert_or_first(job: Job) -> Job:
         try:
             with transaction.atomic():
                 job.save(force_insert=True)
-                detail = {"due_at": job.due_at.isoformat()} if job.due_at else {}
+                detail = {}
+                if job.due_at:
+                    job.refresh_from_db(fields=["due_at"])
+                    detail["due_at"] = job.due_at.isoformat()
                 JobEvent.objects.create(job=job, kind=job.state, at=job.created_at, detail=detail)
             return job
         except IntegrityError:
@@ -96,8 +100,8 @@ def _insert_or_first(job: Job) -> Job:
     return first
 
 
-def _run_at(delay_seconds: float | None, run_at: datetime | None) -> datetime | None:
-    """The moment the job is due, in UTC, or None for now."""
+def _due_at(delay_seconds: float | None, run_at: datetime | None) -> datetime | None:
+    """The moment the job is due, in UTC, by this host's clock where ``delay_seconds`` counts from now; None for now."""
     if delay_seconds is not None and run_at is not None:
         raise InvalidJob([{"field": "run_at", "message": "give delay_seconds or run_at, not both"}])
     if delay_seconds is not None:
@@ -105,9 +109,8 @@ def _run_at(delay_seconds: float | None, run_at: datetime | None) -> datetime | 
             most = f"{FURTHEST.total_seconds():,.0f}"
             message = f"is 0 to {most} seconds, which is {FURTHEST.days:,} days"
             raise InvalidJob([{"field": "delay_seconds", "message": message}])
-        run_at = timezone.now() + timedelta(seconds=delay_seconds)
-    run_at = _moment("run_at", run_at)
-    return run_at if run_at and run_at > timezone.now() else None
+        return timezone.now() + timedelta(seconds=delay_seconds) if delay_seconds else None
+    return _moment("run_at", run_at)  # one in the past is due at once, by the clock that the relay goes by
 
 
 def _moment(field: str, value: datetime | None) -> datetime | None:
@@ -130,7 +133,7 @@ def _moment(field: str, value: datetime | None) -> datetime | None:
 def _check_options(
     priority: str,
     expires_at: datetime | None,
-    run_at: datetime | None,
+    due_at: datetime | None,
     idempotency_key: str | None,
     correlation_id: str,
     requested_by: str,
@@ -138,7 +141,7 @@ def _check_options(
     problems: list[dict[str, str]] = []
     if priority not in Priority.values:
         problems.append({"field": "priority", "message": f"is one of {', '.join(Priority.values)}; got {priority!r}"})
-    if expires_at is not None and expires_at <= (run_at or timezone.now()):
+    if expires_at is not None and expires_at <= (due_at or timezone.now()):
         problems.append({"field": "expires_at", "message": "lies before the job would begin"})
     for field, text in (
         ("idempotency_key", idempotency_key or ""),

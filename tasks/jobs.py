@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from tasks.dispatch import publish_on_commit
@@ -51,7 +52,8 @@ def replay(job_id: UUID, *, requested_by: str = "") -> Job:
             kind=JobEvent.Kind.REPLAYED,
             detail={"requested_by": requested_by},
             attempt_base=F("attempt"),
-            queued_at=now,
+            lost_deliveries=0,
+            queued_at=Now(),
             due_at=None,
             finished_at=None,
             expires_at=None,

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -68,8 +69,14 @@ class Job(models.Model):
     )
     worker = models.ForeignKey(WorkerProcess, null=True, blank=True, on_delete=models.SET_NULL, db_index=False)
 
-    created_at = models.DateTimeField(default=timezone.now)
-    queued_at = models.DateTimeField(null=True, blank=True, help_text="When its message was last handed to the broker.")
+    # The database's clock, here and in events: hosts disagree about the time.
+    created_at = models.DateTimeField(db_default=Now())
+    queued_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        db_default=Now(),
+        help_text="When its message was last handed to the broker, by the database's clock; null while scheduled.",
+    )
     due_at = models.DateTimeField(null=True, blank=True, help_text="When a scheduled or retrying job is queued.")
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Not begun by then, the job is buried.")
     started_at = models.DateTimeField(null=True, blank=True, help_text="When the latest attempt was claimed.")
@@ -152,7 +159,7 @@ class JobEvent(models.Model):
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
     kind = models.CharField(max_length=20, choices=Kind)
     attempt = models.PositiveIntegerField(default=0)
-    at = models.DateTimeField(default=timezone.now)
+    at = models.DateTimeField(db_default=Now())
     detail = models.JSONField(default=dict, blank=True)
 
     class Meta:

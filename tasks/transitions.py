@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from tasks.models import Job, JobEvent
 from tasks.states import FINAL, LEGAL_CHANGES, JobState
@@ -31,7 +31,7 @@ def change(
         if target not in LEGAL_CHANGES[state]:
             raise ValueError(f"a {state} job never becomes {target}")
     if target in FINAL:
-        values.setdefault("finished_at", timezone.now())
+        values.setdefault("finished_at", Now())
     fence = {} if attempt is None else {"attempt": attempt}
     with transaction.atomic():
         if not Job.objects.filter(pk=job_id, state__in=sources, **fence).update(state=target, **values):

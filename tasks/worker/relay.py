@@ -11,7 +11,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from tasks.brokers import Broker, JobMessage, QueueMissing
 from tasks.models import Job, JobEvent
@@ -39,11 +38,10 @@ class ClaimMarks:
         if job.queued_at is None:
             return
         now = time.monotonic() if now is None else now
-        queued_at = min(job.queued_at, timezone.now())  # a producer's clock may be ahead
         with self._lock:
             marks = self._marks[job.queue]
-            if not marks or (queued_at > marks[-1][1] and now - marks[-1][0] >= 1):  # one a second is enough
-                marks.append((now, queued_at))
+            if not marks or (job.queued_at > marks[-1][1] and now - marks[-1][0] >= 1):  # one a second is enough
+                marks.append((now, job.queued_at))
 
     def passed(self, queue: str, grace_seconds: float, *, now: float | None = None) -> datetime | None:
         """Jobs queued before this moment should have been claimed more than ``grace_seconds`` ago. None: unknown."""
@@ -81,7 +79,7 @@ def publish_missing(broker: Broker, marks: ClaimMarks) -> int:
     grace = timedelta(seconds=settings.TASKS_RELAY_GRACE_SECONDS)
     found = 0
     for queue in TOPOLOGY.queue_names:
-        overdue = Job.objects.filter(state=JobState.QUEUED, queue=queue, queued_at__lt=timezone.now() - grace)
+        overdue = Job.objects.filter(state=JobState.QUEUED, queue=queue, queued_at__lt=Now() - grace)
         if not overdue.exists():
             continue
         if _depth(broker, queue) > 0:
@@ -109,10 +107,9 @@ def _depth(broker: Broker, queue: str) -> int:
 
 
 def _queue_again(jobs: Sequence[Job], kind: str) -> None:
-    now = timezone.now()
     ids = [job.pk for job in jobs]
-    Job.objects.filter(Q(pk__in=ids)).update(state=JobState.QUEUED, queued_at=now, due_at=None)
-    JobEvent.objects.bulk_create(JobEvent(job_id=job.pk, kind=kind, attempt=job.attempt, at=now) for job in jobs)
+    Job.objects.filter(Q(pk__in=ids)).update(state=JobState.QUEUED, queued_at=Now(), due_at=None)
+    JobEvent.objects.bulk_create(JobEvent(job_id=job.pk, kind=kind, attempt=job.attempt) for job in jobs)
 
 
 def _publish(broker: Broker, jobs: Sequence[Job]) -> None:

@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import transaction
@@ -6,7 +6,9 @@ from django.utils import timezone
 
 from tasks.api import IdempotencyConflict, InvalidJob, JobState, UnknownTask, enqueue
 from tasks.models import Job
+from tasks.worker.relay import publish_due
 from tests.unit.tasks.factories import kinds
+from tests.unit.tasks.worker.test_relay import FakeBroker
 
 pytestmark = pytest.mark.django_db
 
@@ -40,9 +42,24 @@ def test_a_later_job_is_scheduled_and_not_published(outbox, django_capture_on_co
     assert job.due_at > timezone.now()
 
 
-@pytest.mark.parametrize("when", [{"delay_seconds": 0}, {"run_at": timezone.now() - timedelta(hours=1)}])
-def test_a_moment_that_has_passed_is_now(outbox, when):
-    assert enqueue("probe.echo", **when).state == JobState.QUEUED
+def test_no_delay_is_no_schedule(outbox):
+    assert enqueue("probe.echo", delay_seconds=0).state == JobState.QUEUED
+
+
+def test_a_moment_that_has_passed_is_due_at_once_by_the_databases_clock(outbox):
+    """Not by this host's, which may be ahead: the job would run too early."""
+    job = enqueue("probe.echo", run_at=timezone.now() - timedelta(hours=1))
+    assert job.state == JobState.SCHEDULED
+    assert publish_due(FakeBroker()) == 1
+
+
+def test_a_host_whose_clock_is_wrong_changes_no_moment_that_counts(outbox, monkeypatch):
+    monkeypatch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=5))
+    queued, delayed = enqueue("probe.echo"), enqueue("probe.echo", delay_seconds=60)
+    now = datetime.now(UTC)
+    assert abs(queued.queued_at - now) < timedelta(minutes=1)
+    assert abs(queued.created_at - now) < timedelta(minutes=1)
+    assert timedelta(0) < delayed.due_at - now < timedelta(minutes=2)
 
 
 @pytest.mark.parametrize(
