@@ -155,6 +155,7 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SEND_SENT_EVENT = False
 CELERY_WORKER_CONSUMER = "tasks.worker.consumer:JobConsumer"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_LOST_WAIT = 2.0  # for the outcome of a child that has died; it lies in the pipe or never will
 # A running job is not killed for a lost connection: its outcome is a row, and the redelivered message a duplicate.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_SEND_TASK_EVENTS = True  # for Flower; nothing the platform promises depends on them

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import F
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from tasks.dead_letters import bury
 from tasks.dispatch import publish_on_commit
@@ -62,46 +62,57 @@ def claim(
     return claims
 
 
-def hand_back(attempts: Sequence[tuple[UUID, int]]) -> None:
-    """Queue claimed attempts again that never began, unspent.
+def hand_back(attempts: Sequence[tuple[UUID, int]], *, why: str) -> list[Job]:
+    """Queue claimed attempts again that never began or were interrupted, unspent. The jobs that were at them still.
 
     Their number is burnt and the count begins one later: should the pool run one of them after all, its outcome finds
     the job at another attempt. A message for the new one is published; the old one is a duplicate when it comes again.
     """
-    now = timezone.now()
+    handed_back = []
     for job_id, attempt in attempts:
         with transaction.atomic():
-            mine = Job.objects.filter(pk=job_id, state=JobState.RUNNING, attempt=attempt)
-            if mine.update(state=JobState.QUEUED, attempt_base=F("attempt_base") + 1, worker=None, queued_at=now):
-                JobEvent.objects.create(job_id=job_id, kind=JobEvent.Kind.HANDED_BACK, attempt=attempt, at=now)
-                job = Job.objects.get(pk=job_id)
-                if job.cancel_requested_at:
-                    change(job_id, source=JobState.QUEUED, target=JobState.CANCELLED)
-                else:
-                    publish_on_commit([job])
+            if not change(
+                job_id,
+                source=JobState.RUNNING,
+                target=JobState.QUEUED,
+                attempt=attempt,
+                kind=JobEvent.Kind.HANDED_BACK,
+                detail={"why": why},
+                attempt_base=F("attempt_base") + 1,
+                worker=None,
+                queued_at=Now(),
+            ):
+                continue
+            job = Job.objects.get(pk=job_id)
+            if job.cancel_requested_at:
+                change(job_id, source=JobState.QUEUED, target=JobState.CANCELLED)
+            else:
+                publish_on_commit([job])
+        handed_back.append(job)
+    return handed_back
 
 
 def _compare_and_set(envelopes: Sequence[Envelope], worker: WorkerProcess) -> dict[tuple[UUID, int], Job]:
-    now = timezone.now()
+    now, now_parameters = _database_clock()
     wanted = {(envelope.job_id, envelope.attempt - 1, envelope.task) for envelope in envelopes}
     columns = ", ".join(f'"{field.column}"' for field in Job._meta.concrete_fields)
     rows = ", ".join(["(%s, %s, %s)"] * len(wanted))
     # A row that somebody's transaction holds is passed over: the main process serves every other job meanwhile.
     skip = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     adapt = Job._meta.pk.get_db_prep_value
-    parameters: list[Any] = [adapt(worker.pk, connection), now]
+    parameters: list[Any] = [adapt(worker.pk, connection), *now_parameters]
     for job_id, attempt, task in wanted:
         parameters += [adapt(job_id, connection), attempt, task]
-    parameters.append(now)
+    parameters += now_parameters
     # Django has no UPDATE … RETURNING; this statement is the same on PostgreSQL and SQLite.
     jobs = Job.objects.raw(
         f"""
-        UPDATE tasks_job SET state = 'running', attempt = attempt + 1, worker_id = %s, started_at = %s,
+        UPDATE tasks_job SET state = 'running', attempt = attempt + 1, worker_id = %s, started_at = {now},
                progress_done = 0, progress_total = NULL, progress_note = ''
         WHERE id IN (
             SELECT id FROM tasks_job
             WHERE state = 'queued' AND (id, attempt, task) IN (VALUES {rows})
-              AND (expires_at IS NULL OR expires_at > %s)
+              AND (expires_at IS NULL OR expires_at > {now})
             {skip}
         )
         RETURNING {columns}
@@ -109,11 +120,22 @@ def _compare_and_set(envelopes: Sequence[Envelope], worker: WorkerProcess) -> di
         parameters,
     )
     claimed = {(job.id, job.attempt): job for job in jobs}
+    again = {(envelope.job_id, envelope.attempt) for envelope in envelopes if envelope.redelivered}
     JobEvent.objects.bulk_create(
-        JobEvent(job_id=job.id, kind=JobEvent.Kind.RUNNING, attempt=job.attempt, at=now, detail={"worker": worker.name})
-        for job in claimed.values()
+        JobEvent(
+            job_id=job.id,
+            kind=JobEvent.Kind.RUNNING,
+            attempt=job.attempt,
+            detail={"worker": worker.name, **({"redelivered": True} if at in again else {})},
+        )
+        for at, job in claimed.items()
     )
     return claimed
+
+
+def _database_clock() -> tuple[str, Sequence[Any]]:
+    """The present moment as SQL: hosts disagree about the time, and a job may be claimed by any of them."""
+    return Job.objects.all().query.get_compiler(connection=connection).compile(Now())
 
 
 def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str], bool]) -> Claim:
@@ -137,13 +159,15 @@ def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str],
     # An event refers to its job's row, and would wait for whoever holds it: then it goes unsaid.
     if Job.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=job.pk).values_list("pk").first():
         detail = {"worker": worker.name, "state": job.state, "job_attempt": job.attempt}
+        if envelope.redelivered:
+            detail["redelivered"] = True
         JobEvent.objects.create(job=job, kind=JobEvent.Kind.DUPLICATE, attempt=envelope.attempt, detail=detail)
     return Claim(Answer.DROP, why=f"is a duplicate: the job is {job.state} at attempt {job.attempt}")
 
 
 def _claim_late(job: Job, envelope: Envelope, worker: WorkerProcess) -> Claim:
     """The job is waiting, and yet the claim passed it over: it has expired, or somebody held its row just then."""
-    if job.expires_at and job.expires_at <= timezone.now():
+    if job.expires_at and Job.objects.filter(pk=job.pk, expires_at__lte=Now()).exists():
         bury(job, JobState.QUEUED, reason=DeadLetter.Reason.EXPIRED, error=f"not begun by {job.expires_at:%c} UTC")
         return Claim(Answer.REJECT, why="expired")
     claimed = _compare_and_set([envelope], worker)

@@ -1,6 +1,7 @@
 """Celery's consumer, hardened: garbage becomes a dead letter, a duplicate is dropped, the rest is claimed and run."""
 
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from celery.bootsteps import RUN
@@ -40,6 +41,7 @@ class JobConsumer(Consumer):
         self._unclaimed: deque[tuple[Envelope, Any]] = deque()
         self._unrecorded: deque[tuple[AttemptRequest, Outcome]] = deque()
         self._will_try = False
+        self.messages_arrived = 0
         super().__init__(*args, worker_options=options, **kwargs)
 
     @property
@@ -66,6 +68,21 @@ class JobConsumer(Consumer):
             broker.close()
         return connected
 
+    @property
+    def attempts_in_hand(self) -> list[AttemptRequest]:
+        """What has been claimed and has not ended, as a copy that other threads may walk through."""
+        return [request for request in tuple(state.requests.values()) if isinstance(request, AttemptRequest)]
+
+    @property
+    def holds_outcomes(self) -> bool:
+        """Whether outcomes wait for the database."""
+        return bool(self._unrecorded)
+
+    @property
+    def holds_messages(self) -> bool:
+        """Whether messages wait to be claimed."""
+        return bool(self._unclaimed)
+
     def in_hand(self, attempt_id: str) -> bool:
         """Whether this process runs that attempt, or holds its outcome. Asked from other threads as well."""
         unrecorded = {request.id for request, _ in tuple(self._unrecorded)}
@@ -79,8 +96,10 @@ class JobConsumer(Consumer):
             self._try_later()
 
         def on_message(message: Any) -> None:
+            self.messages_arrived += 1
             try:
-                envelope = read_envelope(message.headers, message.body, message.content_type)
+                redelivered = bool(message.delivery_info.get("redelivered"))
+                envelope = read_envelope(message.headers, message.body, message.content_type, redelivered=redelivered)
             except WrongMessage as wrong:
                 self._reject(message, str(wrong))
             except Exception as error:
@@ -100,14 +119,15 @@ class JobConsumer(Consumer):
         waiting = [request for request in tuple(state.reserved_requests) if request not in state.active_requests]
         super().on_close()
         try:
-            hand_back([(request.job.pk, request.job.attempt) for request in waiting])
+            attempts = [(request.job.pk, request.job.attempt) for request in waiting]
+            hand_back(attempts, why="the connection to the broker was lost before it began")
         except OUTAGE as error:
             connection.close()
             logger.warning("%d claimed jobs are left to supervision: %s", len(waiting), error)
 
     def _claim_waiting(self) -> None:
         """Claim every message at hand with one statement; with the database away, hold them and try again."""
-        if not self._unclaimed:
+        if not self._unclaimed or self.controller.shutdown.asked:  # unclaimed, they go back to their queues
             return
         waiting = list(self._unclaimed)
         try:
@@ -145,6 +165,7 @@ class JobConsumer(Consumer):
             message,
             job,
             on_end=self._record,
+            witness=self.controller.witness,
             on_ack=lambda log, errors: self._settle_message(message.ack_log_error),
             on_reject=lambda log, errors, requeue: self._settle_message(message.reject_log_error, requeue),
             app=self.app,
@@ -205,10 +226,15 @@ class JobConsumer(Consumer):
 
     def _try_again(self) -> None:
         self._will_try = False
-        for _ in range(len(self._unrecorded)):
-            if not self._record(*self._unrecorded.popleft()):
-                break  # it went to the end of the line: the next try begins with another
+        self.record_held()
         self._claim_waiting()
+
+    def record_held(self) -> None:
+        """Try once more to record the outcomes that wait for the database."""
+        with suppress(IndexError):  # a stopping worker does so from another thread as well
+            for _ in range(len(self._unrecorded)):
+                if not self._record(*self._unrecorded.popleft()):
+                    break  # it went to the end of the line: the next try begins with another
 
     def _settle_message(self, settle: Any, *args: Any) -> None:
         """``settle`` on the loop's own turn, since with a pool of threads the outcome comes from another one; at once

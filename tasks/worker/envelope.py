@@ -22,6 +22,8 @@ class Envelope:
     job_id: UUID
     attempt: int
     task: str
+    redelivered: bool = False
+    """Whether the broker has handed this message out before."""
 
 
 class WrongMessage(Exception):
@@ -33,7 +35,11 @@ class WrongMessage(Exception):
 
 
 def read_envelope(
-    headers: Mapping[str, Any] | None, body: bytes | str | memoryview, content_type: str | None
+    headers: Mapping[str, Any] | None,
+    body: bytes | str | memoryview,
+    content_type: str | None,
+    *,
+    redelivered: bool = False,
 ) -> Envelope:
     """Raises WrongMessage. An unknown task is told last, so its message is otherwise in order."""
     headers = headers or {}
@@ -55,7 +61,7 @@ def read_envelope(
         )
     if task not in registry:
         raise WrongMessage(Reason.UNKNOWN_TASK, f"no task {task!r} is registered in this build")
-    return Envelope(job_id, attempt, task)
+    return Envelope(job_id, attempt, task, redelivered)
 
 
 def job_and_attempt_of(headers: Mapping[str, Any] | None) -> tuple[UUID, int] | None:

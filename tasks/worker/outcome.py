@@ -1,7 +1,7 @@
 """How an attempt ended, as plain data: it crosses from the pool child to the worker's main process."""
 
 import traceback as tracebacks
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.errors import JobCancelled, PermanentError
@@ -24,6 +24,13 @@ class Outcome:
     traceback: str = ""
     retry_in_seconds: float | None = None
     reason: str = ""
+    evidence: dict[str, Any] = field(default_factory=dict)
+    """What was seen of a process that did not come back (witness.py)."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the attempt ended with its process."""
+        return self.reason == "worker_lost"
 
     @classmethod
     def of_error(cls, error: BaseException, policy: RetryPolicy | None, attempt: int, *, reason: str = "") -> "Outcome":

@@ -8,6 +8,7 @@ from functools import partial
 
 from celery import states
 from django.db import transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_celery_results.models import TaskResult
@@ -48,6 +49,7 @@ def _move(ended: Ended) -> JobState | None:
     job, outcome = ended.job, ended.outcome
     move = partial(change, job.pk, source=JobState.RUNNING, attempt=job.attempt)
     message = error_summary(outcome.error_type, outcome.error)
+    seen = {"evidence": outcome.evidence} if outcome.evidence else {}
     if outcome.succeeded:
         target = JobState.SUCCEEDED
         moved = move(target=target, result=outcome.result, error="", progress_note="")
@@ -58,7 +60,7 @@ def _move(ended: Ended) -> JobState | None:
         target = JobState.RETRYING
         moved = move(
             target=target,
-            detail={"error": message, "delay_seconds": round(outcome.retry_in_seconds, 3)},
+            detail={"error": message, "delay_seconds": round(outcome.retry_in_seconds, 3), **seen},
             due_at=Now() + timedelta(seconds=outcome.retry_in_seconds),
             error=message,
         )
@@ -71,8 +73,11 @@ def _move(ended: Ended) -> JobState | None:
             error_type=outcome.error_type,
             error=outcome.error,
             traceback=outcome.traceback,
+            **seen,
         )
     if moved:
+        if outcome.lost:
+            Job.objects.filter(pk=job.pk).update(lost_deliveries=F("lost_deliveries") + 1)
         return target
     detail = {"worker": ended.worker_name, "outcome": "succeeded" if outcome.succeeded else message}
     JobEvent.objects.bulk_create(
@@ -107,6 +112,7 @@ def _task_result(ended: Ended, state: JobState | None, now: datetime) -> TaskRes
         content_encoding="utf-8",
         result=json.dumps(shown),
         traceback=outcome.traceback or None,
+        meta=json.dumps({"evidence": outcome.evidence}) if outcome.evidence else None,
         date_started=job.started_at,
         date_done=now,
     )

@@ -13,6 +13,7 @@ from tasks.states import JobState
 from tasks.worker.execution import run_attempt
 from tasks.worker.outcome import Outcome
 from tasks.worker.supervision import TimeLimitExceeded, WorkerLost, lost_outcome
+from tasks.worker.witness import Witness
 
 _EVENTS = {
     JobState.SUCCEEDED: "task-succeeded",
@@ -30,7 +31,13 @@ class AttemptRequest(Request):
     """
 
     def __init__(
-        self, message: Any, job: Job, *, on_end: Callable[["AttemptRequest", Outcome], object], **options: Any
+        self,
+        message: Any,
+        job: Job,
+        *,
+        on_end: Callable[["AttemptRequest", Outcome], object],
+        witness: Witness,
+        **options: Any,
     ):
         id = f"{job.pk}.{job.attempt}"
         headers = {
@@ -53,6 +60,7 @@ class AttemptRequest(Request):
         super().__init__(message, headers=headers, body=((), job.payload, {}), decoded=True, **options)
         self.job = job
         self._on_end = on_end
+        self._witness = witness
         self._ended_at = 0.0
 
     def execute_using_pool(self, pool: Any, **_: Any) -> Any:
@@ -82,8 +90,10 @@ class AttemptRequest(Request):
         error = getattr(error, "exc", error)
         if isinstance(error, PoolTimeLimit):
             return self.on_timeout(soft=False, timeout=self.task.time_limit)
-        lost = WorkerLost(f"attempt {self.job.attempt} on {self.hostname}: {error or type(error).__name__}")
-        self._end(lost_outcome(self.job, lost, DeadLetter.Reason.WORKER_LOST))
+        how = str(error) or type(error).__name__
+        evidence = self._witness.testify(self.id, self.worker_pid, how)
+        lost = WorkerLost(f"attempt {self.job.attempt} on {self.hostname}: {how}")
+        self._end(lost_outcome(self.job, lost, DeadLetter.Reason.WORKER_LOST, evidence))
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """The soft limit is the child's own business; at the hard one it is killed and the attempt is over."""
@@ -107,6 +117,11 @@ class AttemptRequest(Request):
             self.send_event(
                 event, exception=f"{outcome.error_type}: {outcome.error}"[:1000], traceback=outcome.traceback
             )
+
+    @property
+    def ran_seconds(self) -> float | None:
+        """How long the attempt has been running; None while it waits for a slot of the pool."""
+        return time.time() - self.time_start if self.time_start else None
 
     def revoked(self) -> bool:
         """Never by Celery's volatile list: cancellation is a row."""

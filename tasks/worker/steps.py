@@ -10,13 +10,17 @@ from typing import Any
 from celery import bootsteps
 from celery.signals import worker_shutdown
 from celery.worker import state
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.db.backends.signals import connection_created
 
 from tasks import brokers
-from tasks.brokers import DeadMessage
+from tasks.brokers import Broker, DeadMessage
 from tasks.errors import BrokerUnavailable
 from tasks.worker import collector, relay, supervision
+from tasks.worker.shutdown import Shutdown
+from tasks.worker.watchdog import Watchdog, backlog
+from tasks.worker.witness import Witness
 
 logger = logging.getLogger(__name__)
 
@@ -26,23 +30,27 @@ LOCK_WAIT_MILLISECONDS = 2000
 
 
 class SideThreads(bootsteps.StartStopStep):
-    """Registers this worker and keeps three threads: signs of life, the clockwork, and the dead queues."""
+    """Registers this worker and keeps four threads: signs of life, the watch, the clockwork, and the dead queues."""
 
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **_: Any):
         worker.worker_process = None
         worker.marks = relay.ClaimMarks()
+        worker.witness = Witness()  # before the pool forks: it shares memory with the children
+        worker.shutdown = Shutdown(worker, settings.TASKS_SHUTDOWN_GRACE_SECONDS)
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def start(self, worker: Any) -> None:
         worker.worker_process = self._register(worker)
+        worker.shutdown.listen()
         worker_shutdown.connect(lambda **_: self._end(worker), weak=False)  # sent last, after a warm or a cold stop
         connection_created.connect(_bound_lock_waits, dispatch_uid="worker")
         connection.close()  # the next one is bounded
         for name, run in (
             ("heartbeat", lambda: self._heartbeat(worker)),
+            ("watch", lambda: self._watch(worker)),
             ("clockwork", lambda: self._clockwork(worker)),
             ("collector", self._collector),
         ):
@@ -52,6 +60,8 @@ class SideThreads(bootsteps.StartStopStep):
 
     def stop(self, worker: Any) -> None:
         """Not yet: the pool still drains, and its attempts need this worker's signs of life. See ``_end``."""
+        if not worker.shutdown.asked:  # by remote control, say: the same budget begins
+            worker.shutdown.ask()
 
     def terminate(self, worker: Any) -> None:
         """See ``stop``."""
@@ -61,10 +71,7 @@ class SideThreads(bootsteps.StartStopStep):
         for thread in self._threads:
             thread.join(timeout=5)
         if worker.worker_process is not None:
-            try:
-                supervision.sign_off(worker.worker_process)
-            except (DatabaseError, InterfaceError) as error:
-                logger.warning("this worker could not sign off: %s", error)
+            worker.shutdown.finish()
 
     def _register(self, worker: Any) -> Any:
         queues = sorted(worker.app.amqp.queues.consume_from)
@@ -86,14 +93,23 @@ class SideThreads(bootsteps.StartStopStep):
             beat.run_if_due()
         connection.close()
 
+    def _watch(self, worker: Any) -> None:
+        """Asks neither database nor broker before the very end: it must keep its time whatever hangs."""
+        sample = _Chore(0.5, lambda: worker.witness.sample(_children(worker.consumer)))
+        while not self._stopped.wait(TICK_SECONDS):
+            sample.run_if_due()
+            worker.shutdown.watch()
+
     def _clockwork(self, worker: Any) -> None:
         broker = brokers.connect()
-        forgotten = supervision.Forgotten()
+        silence, forgotten = supervision.Silence(), supervision.Forgotten()
+        watchdog = Watchdog(settings.TASKS_IDLE_RESTART_SECONDS)
         chores = [
             _Chore(0.5, lambda: relay.publish_due(broker)),
             _Chore(3.0, lambda: relay.publish_missing(broker, worker.marks)),
-            _Chore(3.0, lambda: supervision.record_lost_attempts(worker.worker_process)),
+            _Chore(3.0, lambda: supervision.record_lost_attempts(silence, worker.worker_process)),
             _Chore(5.0, lambda: forgotten.record(worker.worker_process, worker.consumer.in_hand)),
+            _Chore(3.0, lambda: _look_after(worker, watchdog, broker)),
         ]
         while not self._stopped.wait(TICK_SECONDS):
             for chore in chores:
@@ -123,6 +139,34 @@ class SideThreads(bootsteps.StartStopStep):
 
     def _goes_on(self) -> bool:
         return not self._stopped.is_set()
+
+
+def _children(consumer: Any) -> list[tuple[str, int]]:
+    """(attempt id, process id) of what the pool runs."""
+    return [(request.id, request.worker_pid) for request in consumer.attempts_in_hand if request.worker_pid]
+
+
+def _look_after(worker: Any, watchdog: Watchdog, broker: Broker) -> None:
+    """Start this worker anew when it should be consuming and is not."""
+    consumer = worker.consumer
+    if not settings.TASKS_IDLE_RESTART_SECONDS or worker.shutdown.asked:
+        return
+    room = len(consumer.attempts_in_hand) < worker.concurrency and not consumer.holds_messages
+    try:
+        waiting = backlog(broker, _consumed(consumer)) if room else 0
+    except BrokerUnavailable:
+        watchdog.forget()
+        raise
+    if watchdog.look(arrived=consumer.messages_arrived, room=room, backlog=waiting):
+        logger.critical(
+            "%d messages wait, and none has come for %g s: starting anew", waiting, settings.TASKS_IDLE_RESTART_SECONDS
+        )
+        worker.shutdown.ask(restart=True)
+
+
+def _consumed(consumer: Any) -> list[str]:
+    """The queues that this worker takes itself to be consuming; none while it connects."""
+    return [queue.name for queue in consumer.task_consumer.queues] if consumer.task_consumer else []
 
 
 def _bound_lock_waits(sender: Any, connection: Any, main: int = os.getpid(), **_: Any) -> None:

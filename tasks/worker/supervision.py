@@ -1,10 +1,15 @@
 """What a pool child can not report itself: heartbeats, lost workers, time limits, killed children."""
 
 import logging
+import math
 import os
 import socket
-from collections.abc import Callable
-from datetime import timedelta
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
@@ -65,14 +70,42 @@ def is_gone(owner: WorkerProcess | None, me: WorkerProcess) -> bool:
     return False
 
 
-def record_lost_attempts(me: WorkerProcess | None = None) -> int:
+class Silence:
+    """Tells which workers have stopped saying that they live, by watching and not by comparing clocks.
+
+    A worker is silent once its latest sign of life has stayed the same through ``WORKER_STALE_SECONDS`` of looks
+    without a gap. So a clock that jumps proves nothing, nor does an outage of the database, in which nobody could
+    speak, nor a watcher that was stopped for a while.
+    """
+
+    LONGEST_GAP_SECONDS = 10.0
+
+    def __init__(self) -> None:
+        self._heard: dict[UUID, tuple[datetime, float]] = {}
+        self._looked_at = -math.inf
+
+    def look(self, signs: Mapping[UUID, datetime], *, now: float | None = None) -> set[UUID]:
+        """The silent ones among the workers of ``signs``, their latest signs of life. ``now`` is a monotonic time."""
+        now = time.monotonic() if now is None else now
+        if now - self._looked_at > self.LONGEST_GAP_SECONDS:
+            self._heard = {}
+        self._looked_at = now
+        before, self._heard = self._heard, {}
+        for id, sign in signs.items():
+            known = before.get(id)
+            self._heard[id] = known if known and known[0] == sign else (sign, now)
+        return {id for id, (_, since) in self._heard.items() if now - since >= settings.TASKS_WORKER_STALE_SECONDS}
+
+
+def record_lost_attempts(silence: Silence, me: WorkerProcess | None = None) -> int:
     """Record as lost every running attempt whose worker has gone or fallen silent. Returns how many.
 
     ``me`` is never judged by its own silence: that it asks is a sign of life.
     """
-    silence = timedelta(seconds=settings.TASKS_WORKER_STALE_SECONDS)
+    living = WorkerProcess.objects.filter(stopped_at=None, job__state=JobState.RUNNING).values_list("pk", "seen_at")
+    silent = silence.look(dict(living.distinct()))
     lost = Job.objects.filter(state=JobState.RUNNING).filter(
-        Q(worker=None) | Q(worker__stopped_at__isnull=False) | Q(worker__seen_at__lt=Now() - silence)
+        Q(worker=None) | Q(worker__stopped_at__isnull=False) | Q(worker__in=silent)
     )
     if me is not None:
         lost = lost.exclude(worker=me)
@@ -115,10 +148,28 @@ def _recorded_lost(job: Job, why: str) -> bool:
 def record_lost(job: Job, why: str) -> None:
     """A counted attempt, with the same retry rules as any failure."""
     error = WorkerLost(f"attempt {job.attempt} on {job.worker or 'an unknown worker'}: {why}")
-    record([Ended(job, lost_outcome(job, error, DeadLetter.Reason.WORKER_LOST), str(job.worker or ""))])
+    evidence = _of_the_worker(job.worker) if job.worker else {}
+    record([Ended(job, lost_outcome(job, error, DeadLetter.Reason.WORKER_LOST, evidence), str(job.worker or ""))])
 
 
-def lost_outcome(job: Job, error: Exception, reason: str) -> Outcome:
-    """How the policy of the job's task answers ``error``; a task this build does not know gets the default policy."""
+def _of_the_worker(worker: WorkerProcess) -> dict[str, Any]:
+    return {
+        "worker": worker.name,
+        "host": worker.host,
+        "process_id": worker.pid,
+        "last_sign_of_life": worker.seen_at.isoformat(),
+    }
+
+
+def lost_outcome(job: Job, error: Exception, reason: str, evidence: dict[str, Any] | None = None) -> Outcome:
+    """How the policy of the job's task answers ``error``; a task this build does not know gets the default policy.
+
+    A job that keeps taking processes with it is dead at POISON_LIMIT, whatever its policy has left.
+    """
     policy = registry.get(job.task).retry if job.task in registry else RetryPolicy()
-    return Outcome.of_error(error, policy, job.attempt - job.attempt_base, reason=reason)
+    outcome = Outcome.of_error(error, policy, job.attempt - job.attempt_base, reason=reason)
+    if outcome.lost:
+        outcome = replace(outcome, evidence=evidence or {})
+        if job.lost_deliveries + 1 >= settings.TASKS_POISON_LIMIT:
+            outcome = replace(outcome, retry_in_seconds=None)
+    return outcome

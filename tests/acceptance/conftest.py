@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection
+from django.db.backends.base.creation import TEST_DATABASE_PREFIX
+from django.test.utils import setup_databases, teardown_databases
 
 from tasks import publisher
 from tasks.models import WorkerProcess
@@ -24,7 +26,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def committed(django_db_setup, django_db_blocker) -> Iterator[None]:
     """The test database without a transaction around the test: other processes see every row."""
     with django_db_blocker.unblock():
+        # pytest-django makes the database when a selected test has its mark. Ours may not have it: alone they make one.
+        is_made = connection.settings_dict["NAME"].startswith((TEST_DATABASE_PREFIX, "file:memory"))
+        made = [] if is_made else setup_databases(0, interactive=False)
         yield
+        if made:
+            teardown_databases(made, 0)
 
 
 @pytest.fixture(scope="module")

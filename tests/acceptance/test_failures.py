@@ -63,6 +63,16 @@ def test_a_job_past_help_is_a_dead_letter_with_its_cause(how, expected, reason):
     assert [death["reason"] for death in letter.properties["deaths"]] == ["rejected"]
 
 
+def test_a_poison_job_is_dead_after_three_processes_with_the_evidence():
+    job = enqueue("probe.poison")
+    assert ended(job) == ["dead"]
+    assert attempts(job) == ["RETRY", "RETRY", "FAILURE"], "its policy would allow nine"
+    letter = collected(job=job)
+    assert (letter.reason, job.lost_deliveries, letter.evidence["signal"]) == ("worker_lost", 3, "SIGKILL")
+    assert letter.evidence["process_id"] > 0
+    assert letter.evidence["log"][-1].endswith("this is the end")
+
+
 def test_a_replayed_job_starts_with_all_its_attempts():
     job = enqueue("probe.fail", {"how": "raise", "failures": 4})
     assert ended(job) == ["dead"]

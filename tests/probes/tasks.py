@@ -4,7 +4,9 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
+from celery.worker.control import control_command
 from pydantic import BaseModel
 
 from tasks.api import JobContext, PermanentError, RetryLater, RetryPolicy, task
@@ -87,3 +89,18 @@ def fail(payload: Probe, context: JobContext) -> str:
         case "unpicklable":
             raise type("Odd", (Exception,), {"__reduce__": lambda self: 1 / 0})("asked to raise what can not travel")
     raise AssertionError(payload.how)
+
+
+@task("probe.poison", payload=Probe, retry=RetryPolicy(max_attempts=9, base_seconds=0.1, cap_seconds=0.2))
+def poison(payload: Probe, context: JobContext) -> None:
+    """Kill the process that runs it, each time."""
+    context.log.warning("this is the end")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@control_command()
+def deafen(state: Any) -> None:
+    """Make a worker look alive and consume nothing: the broker no longer counts it as a consumer."""
+    consumer = state.consumer.task_consumer
+    for tag in list(consumer._active_tags.values()):
+        consumer.channel.basic_cancel(tag)

@@ -38,7 +38,7 @@ STEPS = {
     "fail": lambda job: finish(job, ValueError("no")),
     "die": lambda job: finish(job, PermanentError("no")),
     "due": requeue,
-    "hand back": lambda job: hand_back([(job.pk, Job.objects.get(pk=job.pk).attempt)]),
+    "hand back": lambda job: hand_back([(job.pk, Job.objects.get(pk=job.pk).attempt)], why="test"),
     "replay": lambda job: replay(job.pk),
     "cancel": lambda job: cancel(job.pk),
 }

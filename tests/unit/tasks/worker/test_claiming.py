@@ -120,7 +120,7 @@ def test_a_handed_back_attempt_is_not_spent(outbox, django_capture_on_commit_cal
     job, worker = make_job(), make_worker()
     (ghost,) = claim([message_of(job)], worker)
     with django_capture_on_commit_callbacks(execute=True):
-        hand_back([(job.pk, 1)])
+        hand_back([(job.pk, 1)], why="test")
     job.refresh_from_db()
     assert (job.state, job.attempt - job.attempt_base, job.worker) == (JobState.QUEUED, 0, None)
     assert [message.attempt for message in outbox] == [2]
@@ -134,7 +134,7 @@ def test_a_handed_back_job_that_was_cancelled_meanwhile_is_cancelled(outbox):
     job, worker = make_job(), make_worker()
     claim([message_of(job)], worker)
     cancel(job.pk)
-    hand_back([(job.pk, 1)])
+    hand_back([(job.pk, 1)], why="test")
     job.refresh_from_db()
     assert (job.state, outbox) == (JobState.CANCELLED, [])
 

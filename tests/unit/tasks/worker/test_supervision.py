@@ -1,56 +1,96 @@
+import time
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
+from tasks.api import replay
 from tasks.models import DeadLetter, WorkerProcess
 from tasks.states import JobState
 from tasks.worker import supervision
+from tasks.worker.supervision import Silence, record_lost_attempts
 from tests.unit.tasks.factories import kinds, make_job, make_worker
 
 pytestmark = pytest.mark.django_db
 
 
-def silent_worker() -> WorkerProcess:
-    return make_worker(seen_at=timezone.now() - timedelta(minutes=5))
+def watched(*workers: WorkerProcess) -> Silence:
+    """A watcher that has heard nothing new of ``workers`` for as long as it takes."""
+    silence = Silence()
+    for seconds in range(25, 0, -5):
+        silence.look({worker.pk: worker.seen_at for worker in workers}, now=time.monotonic() - seconds)
+    return silence
 
 
-@pytest.mark.parametrize(
-    "owner",
-    [lambda: None, silent_worker, lambda: make_worker(stopped_at=timezone.now())],
-    ids=["none", "silent", "off"],
-)
+@pytest.mark.parametrize("owner", [None, {}, {"stopped_at": timezone.now()}], ids=["none", "silent", "off"])
 def test_the_attempt_of_a_worker_that_is_gone_is_counted_and_retried(owner):
-    job = make_job(JobState.RUNNING, worker=owner())
-    assert supervision.record_lost_attempts() == 1
+    worker = None if owner is None else make_worker(**owner)
+    job = make_job(JobState.RUNNING, worker=worker)
+    assert record_lost_attempts(watched(*([worker] if worker else []))) == 1
     job.refresh_from_db()
-    assert job.state == JobState.RETRYING
+    assert (job.state, job.lost_deliveries) == (JobState.RETRYING, 1)
     assert "WorkerLost" in job.error
 
 
-def test_the_attempt_of_a_living_worker_is_left_alone():
-    job = make_job(JobState.RUNNING, worker=make_worker())
-    assert supervision.record_lost_attempts() == 0
+def test_the_attempt_of_a_worker_that_was_just_heard_of_is_left_alone():
+    job = make_job(JobState.RUNNING, worker=make_worker(seen_at=timezone.now() - timedelta(days=1)))
+    silence = Silence()
+    assert [record_lost_attempts(silence) for _ in range(3)] == [0, 0, 0]
     assert kinds(job) == []
 
 
 def test_a_sign_of_life_saves_the_attempt():
-    worker = silent_worker()
+    worker = make_worker()
     make_job(JobState.RUNNING, worker=worker)
+    silence = watched(worker)
     supervision.beat(worker)
-    assert supervision.record_lost_attempts() == 0
+    assert record_lost_attempts(silence) == 0
+
+
+@pytest.mark.parametrize(
+    ("looks", "silent"),
+    [
+        ([(0, 1), (5, 1), (10, 1), (15, 1), (20, 1)], True),
+        ([(0, 1), (5, 1), (10, 1), (15, 1), (19, 1)], False),
+        ([(0, 1), (5, 1), (10, 2), (15, 2), (20, 2)], False),
+        ([(0, 2), (5, 2), (10, 1), (15, 1), (20, 1), (25, 1), (30, 1)], True),  # the database's clock was put back
+        ([(0, 1), (5, 1), (60, 1), (65, 1)], False),  # nobody could look, so perhaps nobody could speak
+    ],
+    ids=["silent", "not yet", "spoke", "clock put back", "gap"],
+)
+def test_silence_is_a_sign_of_life_that_stays_the_same_through_many_looks(looks, silent):
+    worker, silence, noon = uuid4(), Silence(), timezone.now()
+    for seconds, sign in looks:
+        found = silence.look({worker: noon + timedelta(hours=sign)}, now=1000.0 + seconds)
+    assert found == ({worker} if silent else set())
 
 
 def test_the_last_lost_attempt_buries_the_job():
-    job = make_job(JobState.RUNNING, attempt=3, worker=silent_worker())
-    supervision.record_lost_attempts()
+    worker = make_worker()
+    job = make_job(JobState.RUNNING, attempt=3, worker=worker)
+    record_lost_attempts(watched(worker))
     job.refresh_from_db()
-    assert (job.state, DeadLetter.objects.get().reason) == (JobState.DEAD, "worker_lost")
+    letter = DeadLetter.objects.get()
+    assert (job.state, letter.reason, letter.evidence["worker"]) == (JobState.DEAD, "worker_lost", worker.name)
+
+
+def test_a_job_that_took_enough_processes_with_it_is_dead_whatever_its_policy_has_left(settings):
+    settings.TASKS_POISON_LIMIT = 2
+    job = make_job(JobState.RUNNING, lost_deliveries=1)
+    record_lost_attempts(Silence())
+    job.refresh_from_db()
+    assert (job.state, job.lost_deliveries, DeadLetter.objects.get().reason) == (JobState.DEAD, 2, "worker_lost")
+
+
+def test_a_replay_forgives_lost_deliveries(outbox):
+    job = make_job(JobState.DEAD, lost_deliveries=3)
+    assert replay(job.pk).lost_deliveries == 0
 
 
 def test_a_job_of_a_task_this_build_does_not_know_is_retried_too():
     job = make_job(JobState.RUNNING, task="gone.gone")
-    supervision.record_lost_attempts()
+    record_lost_attempts(Silence())
     job.refresh_from_db()
     assert job.state == JobState.RETRYING
 
@@ -72,10 +112,10 @@ def test_an_attempt_in_hand_is_never_forgotten():
 
 
 def test_a_worker_never_judges_itself():
-    worker = silent_worker()
+    worker = make_worker()
     make_job(JobState.RUNNING, worker=worker)
-    assert supervision.record_lost_attempts(worker) == 0
-    assert supervision.record_lost_attempts(make_worker()) == 1
+    assert record_lost_attempts(watched(worker), worker) == 0
+    assert record_lost_attempts(watched(worker), make_worker()) == 1
 
 
 def test_a_row_that_can_not_be_recorded_keeps_no_other_from_it(monkeypatch):
@@ -88,9 +128,9 @@ def test_a_row_that_can_not_be_recorded_keeps_no_other_from_it(monkeypatch):
         real(job, why)
 
     monkeypatch.setattr(supervision, "record_lost", fail_on_first)
-    assert supervision.record_lost_attempts() == 2
+    assert record_lost_attempts(Silence()) == 2
 
 
 def test_a_long_node_name_fits_the_attempts_record():
     make_job(JobState.RUNNING, worker=make_worker(name="w" * 200, stopped_at=timezone.now()))
-    assert supervision.record_lost_attempts() == 1
+    assert record_lost_attempts(Silence()) == 1

@@ -1,0 +1,137 @@
+"""Stopping and starting anew: what runs may end within a time budget, and what does not is handed back, unspent.
+
+A first SIGTERM or SIGINT takes no more messages and begins the budget; a second one, or SIGQUIT, ends it at once.
+Interrupted is not failed: an attempt that a deploy cuts short costs its job nothing.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from celery.worker import state
+from django.db import DatabaseError, InterfaceError, connection
+
+from tasks import publisher
+from tasks.worker import supervision
+from tasks.worker.claiming import hand_back
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 2.0
+REAP_SECONDS = 2.0
+PAUSE_SECONDS = 0.5
+
+
+class Shutdown:
+    """The end of one life of a worker. Asked for by signals and by the watchdog, enforced from a thread of its own:
+    the main thread may be the very thing that hangs."""
+
+    def __init__(self, worker: Any, grace_seconds: float):
+        self._worker = worker
+        self._grace_seconds = grace_seconds
+        self._deadline: float | None = None
+        self._restart = False
+        self._told = False
+        self._ending = threading.Lock()
+
+    @property
+    def asked(self) -> bool:
+        """Whether the worker is stopping: it claims nothing more."""
+        return self._deadline is not None
+
+    def listen(self) -> None:
+        """Take the signals over from Celery, whose warm stop has no limit and whose cold one fails what runs."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, self._on_signal)
+
+    def ask(self, *, at_once: bool = False, restart: bool = False) -> None:
+        """Stop in good order; a second time, or ``at_once``, without waiting for what runs. With ``restart`` the same
+        command line begins anew, under the same process id."""
+        at_once = at_once or self.asked
+        self._restart = self._restart or restart
+        self._deadline = time.monotonic() + (0 if at_once else self._grace_seconds)
+        state.should_stop = 0  # Celery's word for it: the event loop ends at its next turn
+
+    def watch(self) -> None:
+        """Say once what is waited for; at the deadline, ``end``."""
+        if self._deadline is None:
+            return
+        if not self._told:
+            self._told = True
+            running = self._worker.consumer.attempts_in_hand if self._worker.consumer else []
+            logger.warning("stopping; %d attempts may run for %g s more", len(running), self._grace_seconds)
+        if time.monotonic() >= self._deadline:
+            self.end()
+
+    def finish(self) -> None:
+        """The pool has drained: keep the outcomes that still wait for the database, if it returns in time."""
+        with self._ending:
+            consumer = self._worker.consumer
+            while consumer and consumer.holds_outcomes and time.monotonic() < (self._deadline or 0):
+                consumer.record_held()
+                time.sleep(PAUSE_SECONDS)
+            self._leave()
+
+    def end(self) -> None:
+        """Kill what runs, hand it back and leave. Does not return."""
+        with self._ending:
+            consumer = self._worker.consumer
+            _kill(self._worker.pool.info.get("processes", ()))
+            if consumer:
+                consumer.record_held()
+                self._hand_back(consumer)
+            if self._worker.pidlock:
+                self._worker.pidlock.release()
+            self._leave()
+            logging.shutdown()
+            os._exit(0)
+
+    def _leave(self) -> None:
+        publisher.flush(FLUSH_SECONDS)
+        try:
+            supervision.sign_off(self._worker.worker_process)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("this worker could not sign off: %s", error)
+        connection.close()
+        if self._restart:
+            logger.warning("starting anew: %s", " ".join(sys.orig_argv))
+            logging.shutdown()
+            os.execv(sys.executable, sys.orig_argv)
+
+    def _hand_back(self, consumer: Any) -> None:
+        interrupted = consumer.attempts_in_hand
+        try:
+            jobs = hand_back(
+                [(request.job.pk, request.job.attempt) for request in interrupted], why="the worker was stopped"
+            )
+        except (DatabaseError, InterfaceError) as error:
+            connection.close()
+            logger.warning("%d attempts are left to supervision: %s", len(interrupted), error)
+            return
+        ran = {request.job.pk: request.ran_seconds for request in interrupted}
+        logger.warning("handed back %d attempts, unspent", len(jobs))
+        for job in jobs:
+            seconds = ran[job.pk]
+            how_far = "before it began" if seconds is None else f"after {seconds:.1f} s"
+            logger.warning("handed back: job %s.%d %s, %s", job.pk, job.attempt, job.task, how_far)
+
+    def _on_signal(self, number: int, _frame: Any) -> None:
+        if os.getpid() == self._worker.worker_process.pid:  # a forked child inherits the handler
+            self.ask(at_once=number == signal.SIGQUIT)
+
+
+def _kill(process_ids: Any) -> None:
+    """SIGKILL; returns once they are gone, so that nothing of theirs happens after the hand-back."""
+    for process_id in process_ids:
+        with suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGKILL)
+    deadline = time.monotonic() + REAP_SECONDS
+    for process_id in process_ids:
+        with suppress(ChildProcessError):  # the pool has reaped it
+            while os.waitpid(process_id, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(0.01)
