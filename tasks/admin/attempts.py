@@ -22,8 +22,11 @@ _BADGES = {
     "REVOKED": ("Cancelled", "cancelled", "block"),
     "IGNORED": ("Too late to count", "quiet", "history"),
     "STARTED": ("Running", "running", "play_arrow"),
+    "HANDED_BACK": ("Handed back, unspent", "quiet", "undo"),
     "UNKNOWN": ("No record", "quiet", "question_mark"),
 }
+
+_WITHOUT_RECORD = ("STARTED", "HANDED_BACK", "UNKNOWN")
 
 
 def status_badge(status: str) -> SafeString:
@@ -42,6 +45,14 @@ def error_line(row: TaskResult) -> str:
     return f"{shown['exc_type']}: {first}" if first else str(shown["exc_type"])
 
 
+def evidence(row: TaskResult) -> dict[str, Any]:
+    """What a worker saw of the process that was lost with the attempt; {} for one that came back."""
+    try:
+        return dict(json.loads(row.meta or "{}").get("evidence") or {})
+    except (ValueError, AttributeError):
+        return {}
+
+
 def took_seconds(row: Any) -> float | None:
     begun, ended = row.date_started, row.date_done
     return (ended - begun).total_seconds() if begun and ended and ended >= begun else None
@@ -52,7 +63,7 @@ class StatusFilter(SelectFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(status, label) for status, (label, *_) in _BADGES.items() if status not in ("STARTED", "UNKNOWN")]
+        return [(status, label) for status, (label, *_) in _BADGES.items() if status not in _WITHOUT_RECORD]
 
 
 class AttemptTaskFilter(SelectFilter):

@@ -241,4 +241,6 @@ def page_context(letter: DeadLetter) -> dict[str, Any]:
         "body_kind": body_kind,
         "body": body,
         "traceback": words.shortened(letter.traceback),
+        "seen": words.evidence(letter.evidence or {}),
+        "log": "\n".join((letter.evidence or {}).get("log") or []),
     }

@@ -23,7 +23,7 @@ from tasks import jobs
 from tasks.admin import attempts, dashboard, markup, run, words
 from tasks.admin.base import CreatedFilter, ReadOnlyAdmin, SelectFilter, go_to
 from tasks.errors import IllegalTransition
-from tasks.models import Job
+from tasks.models import Job, JobEvent
 from tasks.registry import registry
 from tasks.states import FINAL, JobState, Priority
 from tasks.topology import TOPOLOGY
@@ -323,21 +323,24 @@ def _attempts(job: Job) -> list[dict[str, Any]]:
     found: dict[str, Any] = {
         row.task_id: row for row in TaskResult.objects.filter(task_id__in=[f"{job.pk}.{n}" for n in numbers])
     }
+    handed_back = set(job.events.filter(kind=JobEvent.Kind.HANDED_BACK).values_list("attempt", flat=True))
     shown = []
     for number in numbers:
         row = found.get(f"{job.pk}.{number}")
         running = row is None and number == job.attempt and job.state == JobState.RUNNING
-        begun, ended = (row.date_started, row.date_done) if row else (job.started_at, None)
+        otherwise = "STARTED" if running else "HANDED_BACK" if number in handed_back else "UNKNOWN"
+        begun, ended = (row.date_started, row.date_done) if row else (job.started_at if running else None, None)
         seconds = _between(begun, ended)
         shown.append(
             {
                 "number": number,
-                "badge": attempts.status_badge(row.status if row else "STARTED" if running else "UNKNOWN"),
+                "badge": attempts.status_badge(row.status if row else otherwise),
                 "worker": row.worker if row else (job.worker.name if running and job.worker else ""),
                 "took": words.duration(seconds) if seconds is not None else "",
                 "at": markup.moment(ended) if row else "",
                 "error": attempts.error_line(row) if row else "",
                 "traceback": row.traceback if row else "",
+                "log": "\n".join(attempts.evidence(row).get("log") or []) if row else "",
                 "flower": f"{settings.TASKS_FLOWER_URL.rstrip('/')}/task/{job.pk}.{number}"
                 if settings.TASKS_FLOWER_URL
                 else "",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from django.template.defaultfilters import filesizeformat
 from django.utils.dateparse import parse_datetime
 
 from tasks.models import DeadLetter, Job, JobEvent, error_summary
@@ -114,10 +115,40 @@ def event(event: JobEvent) -> str:
         parts.append(str(error))
     if (seconds := detail.pop("delay_seconds", None)) is not None:
         parts.append(f"next attempt after {duration(seconds)}")
+    if detail.pop("redelivered", False):
+        parts.append("delivered again by the broker")
+    if why := detail.pop("why", ""):
+        parts.append(str(why))
+    if seen := evidence(detail.pop("evidence", None) or {}):
+        parts.append(", ".join(f"{name.lower()} {value}" for name, value in seen))
     if outcome := detail.pop("outcome", ""):
         parts.append(f"its outcome did not count: {outcome}")
     parts += [f"{name.replace('_', ' ')}: {value}" for name, value in detail.items() if value not in ("", None)]
     return "; ".join(parts)
+
+
+_EVIDENCE = {
+    "signal": "Signal",
+    "exit_code": "Exit code",
+    "peak_memory_bytes": "Peak memory",
+    "kernel_out_of_memory_kills": "Killed by the kernel for memory",
+    "process_id": "Process",
+    "worker": "Worker",
+    "host": "Host",
+    "last_sign_of_life": "Last sign of life",
+}
+
+
+def evidence(seen: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a worker saw of a process that did not come back, without its log lines: (name, value)."""
+    shown = dict(seen)
+    if size := shown.get("peak_memory_bytes"):
+        shown["peak_memory_bytes"] = filesizeformat(size).replace("\xa0", " ")
+    if kills := shown.get("kernel_out_of_memory_kills"):
+        shown["kernel_out_of_memory_kills"] = "yes" if kills == 1 else f"{kills} processes at that time"
+    if at := parse_datetime(str(shown.get("last_sign_of_life", ""))):
+        shown["last_sign_of_life"] = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return [(name, str(shown[key])) for key, name in _EVIDENCE.items() if key in shown]
 
 
 def deaths(letter: DeadLetter) -> list[str]:

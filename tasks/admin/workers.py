@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -21,7 +22,7 @@ from tasks.states import JobState
 def alive() -> QuerySet[WorkerProcess]:
     """Workers with a recent sign of life."""
     silence = timedelta(seconds=settings.TASKS_WORKER_STALE_SECONDS)
-    return WorkerProcess.objects.filter(stopped_at=None, seen_at__gte=timezone.now() - silence).order_by("name")
+    return WorkerProcess.objects.filter(stopped_at=None, seen_at__gte=Now() - silence).order_by("name")
 
 
 def condition(worker: WorkerProcess) -> tuple[str, str, str]:
@@ -54,8 +55,11 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_filter = [ConditionFilter]
     search_fields = ["name", "host"]
     ordering = ["-started_at"]
-    fields = ["name", "condition", "host", "pid", "queues_shown", "started_at", "seen_at", "stopped_at", "running_jobs"]
-    readonly_fields = ["condition", "queues_shown", "running_jobs"]
+    fields = [
+        "name", "condition", "host", "pid", "pool", "concurrency", "queues_shown", "started_at", "seen_at", "clock",
+        "stopped_at", "running_jobs",
+    ]  # fmt: skip
+    readonly_fields = ["condition", "queues_shown", "clock", "running_jobs"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         running = Count("job", filter=Q(job__state=JobState.RUNNING))
@@ -76,6 +80,13 @@ class WorkerAdmin(ReadOnlyAdmin):
     @display(description="Seen")
     def seen(self, worker: WorkerProcess) -> SafeString:
         return markup.moment(worker.seen_at)
+
+    @display(description="Host's clock")
+    def clock(self, worker: WorkerProcess) -> str:
+        skew = worker.clock_skew_seconds
+        if skew is None:
+            return "-"
+        return f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the database's"
 
     @display(description="Started")
     def started(self, worker: WorkerProcess) -> SafeString:

@@ -156,3 +156,12 @@ def test_the_sidebar_counts_the_open_ones():
     buried()
     message()
     assert open_letters() == "2"
+
+
+def test_a_lost_process_is_shown_with_what_was_seen_of_it(admin_client):
+    letter = buried()
+    seen = {"signal": "SIGKILL", "peak_memory_bytes": 90_000_000, "process_id": 4711, "log": ["<b>last</b> words"]}
+    DeadLetter.objects.filter(pk=letter.pk).update(evidence=seen)
+    page = admin_client.get(f"{LIST}{letter.pk}/change/").content.decode()
+    for piece in ("The process that was lost", "SIGKILL", "85.8 MB", "4711", "&lt;b&gt;last&lt;/b&gt; words"):
+        assert piece in page

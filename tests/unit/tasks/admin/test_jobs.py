@@ -10,6 +10,7 @@ from tasks import dead_letters
 from tasks.admin import base
 from tasks.models import Job, JobEvent
 from tasks.states import JobState
+from tasks.worker.claiming import hand_back
 from tests.unit.tasks.factories import make_job, make_worker
 
 pytestmark = pytest.mark.django_db
@@ -237,3 +238,11 @@ def test_pages_carry_no_inline_script_and_load_nothing_from_elsewhere(admin_clie
         assert 'src="http' not in page, url
         assert 'rel="stylesheet" href="http' not in page, url
         assert " onclick=" not in page, url
+
+
+def test_a_handed_back_attempt_is_told_as_such(admin_client, outbox):
+    job = make_job(JobState.RUNNING)
+    hand_back([(job.pk, 1)], why="the worker was stopped")
+    page = admin_client.get(f"/admin/tasks/job/{job.pk}/change/").content.decode()
+    assert "Handed back, unspent" in page
+    assert "the worker was stopped" in page
