@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from compose.private import pids
 from compose.private.console import say
@@ -12,34 +13,21 @@ from compose.private.locks import locked
 from compose.private.ports import Ports
 from compose.private.postgresql import PostgreSQL
 from compose.private.problems import Problem
-from compose.private.rabbitmq import RabbitMQ
+from compose.private.rabbitmq import RabbitMQ, Settings
 from compose.private.redis import Redis
 from compose.private.server import Server
 
 ALL = ("rabbitmq", "postgresql", "redis")  # in the order of their boot times, the longest first
 
 
-class Servers:
-    """Private servers of one directory. Only those asked for are there: another one is an AttributeError."""
+class Group:
+    """Servers that start and stop together."""
 
-    rabbitmq: RabbitMQ
-    postgresql: PostgreSQL
-    redis: Redis
-
-    def __init__(self, directory: Path, which: Sequence[str] = ALL) -> None:
-        ports, secrets = Ports(directory / "run" / "ports.json"), Secrets(directory / "run" / "secrets")
-        kinds: dict[str, type[Server]] = {"rabbitmq": RabbitMQ, "postgresql": PostgreSQL, "redis": Redis}
-        for name in which:
-            setattr(self, name, kinds[name](directory, ports, secrets))
-        self._servers: list[Server] = [getattr(self, name) for name in ALL if name in which]
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self._servers = servers
 
     def __iter__(self) -> Iterator[Server]:
         return iter(self._servers)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """BROKER_URL, RABBITMQ_API_URL, DATABASE_URL and REDIS_URL of the servers that are here."""
-        return {key: value for server in self for key, value in server.environment.items()}
 
     def start(self) -> None:
         for server in self:
@@ -58,20 +46,45 @@ class Servers:
             server.wipe()
 
 
+AnyGroup = TypeVar("AnyGroup", bound=Group)
+
+
+class Servers(Group):
+    """Private servers of one directory. Only those asked for are there: another one is an AttributeError."""
+
+    def __init__(self, directory: Path, which: Sequence[str] = ALL, rabbitmq_settings: Settings | None = None) -> None:
+        ports, secrets = Ports(directory / "run" / "ports.json"), Secrets(directory / "run" / "secrets")
+        if "rabbitmq" in which:
+            self.rabbitmq = RabbitMQ(directory, ports, secrets, rabbitmq_settings or {})
+        if "postgresql" in which:
+            self.postgresql = PostgreSQL(directory, ports, secrets)
+        if "redis" in which:
+            self.redis = Redis(directory, ports, secrets)
+        super().__init__([getattr(self, name) for name in ALL if name in which])
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """BROKER_URL, RABBITMQ_API_URL, DATABASE_URL and REDIS_URL of the servers that are here."""
+        return {key: value for server in self for key, value in server.environment.items()}
+
+
 @contextmanager
-def private_servers(directory: Path, which: Sequence[str] = ALL, *, fresh: bool = False) -> Iterator[Servers]:
+def private_servers(
+    directory: Path, which: Sequence[str] = ALL, *, fresh: bool = False, rabbitmq_settings: Settings | None = None
+) -> Iterator[Servers]:
     """Run the servers under ``directory`` for the length of a ``with`` block; their data stays for the next one.
 
-    ``fresh`` starts from nothing and leaves no data behind. Problem when one is not installed, does not get ready or
-    when another process runs servers in the same directory.
+    ``fresh`` starts from nothing and leaves no data behind. ``rabbitmq_settings`` are lines of rabbitmq.conf that win
+    over ours. Problem when a server is not installed or does not get ready, and when another process runs servers in
+    the same directory.
     """
     directory = directory.resolve()
-    with held(directory), running(Servers(directory, which), fresh=fresh) as servers:
+    with held(directory), running(Servers(directory, which, rabbitmq_settings), fresh=fresh) as servers:
         yield servers
 
 
 @contextmanager
-def running(servers: Servers, *, fresh: bool = False) -> Iterator[Servers]:
+def running(servers: AnyGroup, *, fresh: bool = False) -> Iterator[AnyGroup]:
     """Start them for the length of a ``with`` block whose directory is held already."""
     try:
         if fresh:
