@@ -4,7 +4,8 @@ import logging
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from tasks.brokers import Broker, JobMessage, QueueMissing
+from tasks.errors import BrokerUnavailable
 from tasks.models import Job, JobEvent
 from tasks.states import JobState
 from tasks.topology import TOPOLOGY
@@ -53,6 +55,27 @@ class ClaimMarks:
             return marks[0][1] if marks and now - marks[0][0] > grace_seconds else None
 
 
+class Pace:
+    """How many jobs are published again at once: one after a failure, and ever more once the broker takes them.
+
+    A broker that is reached and takes nothing, say one without memory, then costs one line of one job's history at a
+    time, and not five hundred.
+    """
+
+    def __init__(self) -> None:
+        self.jobs = BATCH
+
+    @contextmanager
+    def tried(self) -> Iterator[None]:
+        """Learn from how the block ends."""
+        try:
+            yield
+        except BrokerUnavailable:
+            self.jobs = 1
+            raise
+        self.jobs = min(BATCH, self.jobs * 8)
+
+
 def publish_due(broker: Broker) -> int:
     """Queue and publish the scheduled and retrying jobs whose time has come. Returns how many.
 
@@ -70,7 +93,7 @@ def publish_due(broker: Broker) -> int:
     return len(jobs)
 
 
-def publish_missing(broker: Broker, marks: ClaimMarks) -> int:
+def publish_missing(broker: Broker, marks: ClaimMarks, pace: Pace) -> int:
     """Publish queued jobs again whose message is gone. Returns how many.
 
     Gone means: their queue is empty, or has gone past them, for longer than the grace. A wrong guess costs one
@@ -88,11 +111,12 @@ def publish_missing(broker: Broker, marks: ClaimMarks) -> int:
                 continue
             overdue = overdue.filter(queued_at__lt=passed)
         with transaction.atomic():
-            jobs = list(overdue.select_for_update(skip_locked=True).order_by("queued_at")[:BATCH])
+            jobs = list(overdue.select_for_update(skip_locked=True).order_by("queued_at")[: pace.jobs])
             _queue_again(jobs, JobEvent.Kind.REPUBLISHED)
         if jobs:
             logger.warning("%d jobs of %s had no message in the broker; published again", len(jobs), queue)
-            _publish(broker, jobs)
+            with pace.tried():
+                _publish(broker, jobs)
             found += len(jobs)
     return found
 

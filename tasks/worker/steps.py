@@ -103,10 +103,11 @@ class SideThreads(bootsteps.StartStopStep):
     def _clockwork(self, worker: Any) -> None:
         broker = brokers.connect()
         silence, forgotten = supervision.Silence(), supervision.Forgotten()
+        pace = relay.Pace()
         watchdog = Watchdog(settings.TASKS_IDLE_RESTART_SECONDS)
         chores = [
             _Chore(0.5, lambda: relay.publish_due(broker)),
-            _Chore(3.0, lambda: relay.publish_missing(broker, worker.marks)),
+            _Chore(3.0, lambda: relay.publish_missing(broker, worker.marks, pace)),
             _Chore(3.0, lambda: supervision.record_lost_attempts(silence, worker.worker_process)),
             _Chore(5.0, lambda: forgotten.record(worker.worker_process, worker.consumer.in_hand)),
             _Chore(3.0, lambda: _look_after(worker, watchdog, broker)),

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -5,8 +6,9 @@ from django.utils import timezone
 
 from tasks.brokers import JobMessage, QueueMissing
 from tasks.errors import BrokerUnavailable
+from tasks.models import Job
 from tasks.states import JobState
-from tasks.worker.relay import ClaimMarks, publish_due, publish_missing
+from tasks.worker.relay import ClaimMarks, Pace, publish_due, publish_missing
 from tests.unit.tasks.factories import kinds, make_job
 
 pytestmark = pytest.mark.django_db
@@ -56,19 +58,19 @@ def test_a_job_that_is_not_due_waits():
 
 def test_a_job_in_an_empty_queue_has_lost_its_message():
     broker, job = FakeBroker(), make_job(queued_at=ago(60))
-    assert publish_missing(broker, ClaimMarks()) == 1
+    assert publish_missing(broker, ClaimMarks(), Pace()) == 1
     assert (kinds(job), len(broker.published)) == (["republished"], 1)
-    assert publish_missing(broker, ClaimMarks()) == 0, "published again at once"
+    assert publish_missing(broker, ClaimMarks(), Pace()) == 0, "published again at once"
 
 
 def test_a_young_job_is_given_time():
     make_job(queued_at=ago(1))
-    assert publish_missing(FakeBroker(), ClaimMarks()) == 0
+    assert publish_missing(FakeBroker(), ClaimMarks(), Pace()) == 0
 
 
 def test_a_job_in_a_long_queue_is_left_to_wait():
     make_job(queued_at=ago(600))
-    assert publish_missing(FakeBroker({"work-queue": 5}), ClaimMarks()) == 0
+    assert publish_missing(FakeBroker({"work-queue": 5}), ClaimMarks(), Pace()) == 0
 
 
 def test_a_queue_that_has_gone_past_a_job_has_lost_its_message():
@@ -76,13 +78,13 @@ def test_a_queue_that_has_gone_past_a_job_has_lost_its_message():
     waiting = make_job(queued_at=ago(200))
     marks, broker = ClaimMarks(), FakeBroker({"work-queue": 5})
     marks.note(later, now=-1000)
-    assert publish_missing(broker, marks) == 1
+    assert publish_missing(broker, marks, Pace()) == 1
     assert [message.job_id for message in broker.published] == [lost.pk] != [waiting.pk]
 
 
 def test_a_missing_queue_is_declared_and_its_jobs_published_again():
     broker, _ = FakeBroker({"work-queue": -1}), make_job(queued_at=ago(60))
-    assert (publish_missing(broker, ClaimMarks()), broker.declared) == (1, 1)
+    assert (publish_missing(broker, ClaimMarks(), Pace()), broker.declared) == (1, 1)
 
 
 def test_with_the_broker_away_nothing_is_touched():
@@ -92,8 +94,23 @@ def test_with_the_broker_away_nothing_is_touched():
 
     job = make_job(queued_at=ago(60))
     with pytest.raises(BrokerUnavailable):
-        publish_missing(Away(), ClaimMarks())
+        publish_missing(Away(), ClaimMarks(), Pace())
     assert kinds(job) == []
+
+
+def test_a_broker_that_takes_nothing_is_tried_with_one_job_at_a_time():
+    class Full(FakeBroker):
+        def publish(self, messages):
+            super().publish(messages)
+            if len(self.published) < 8:
+                raise BrokerUnavailable("blocked")
+
+    jobs, broker, pace = [make_job(queued_at=ago(60)) for _ in range(5)], Full(), Pace()
+    for _ in range(4):
+        with suppress(BrokerUnavailable):
+            publish_missing(broker, ClaimMarks(), pace)
+        Job.objects.filter(pk__in=[job.pk for job in jobs]).update(queued_at=ago(60))
+    assert (len(broker.published), pace.jobs) == (5 + 1 + 1 + 1, 8)
 
 
 def test_marks_speak_only_of_claims_older_than_the_grace():
