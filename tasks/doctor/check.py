@@ -45,19 +45,28 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the report; its fields are the keys of ``--json``."""
+    """One problem of a check, or its being ok; with the link, the keys of ``--json``."""
 
     check: str
     status: Status
     what: str
     remedy: str = ""
 
-    @property
-    def link(self) -> str:
-        return f"{PAGE}#{self.check}"
-
     def as_dict(self) -> dict[str, str]:
-        return {**asdict(self), "link": self.link}
+        return {**asdict(self), "link": link(self.check)}
+
+
+def link(check: str) -> str:
+    """Where to read on, in this repository."""
+    return f"{PAGE}#{check}"
+
+
+def unreadable_url(variable: str) -> Finding:
+    """For a URL that breaks its parser, whose own words may quote a piece of the password."""
+    return Finding(
+        f"{variable} can not be read as a URL",
+        "Write what is special in a user name or password as %XX: / is %2F, @ is %40, # is %23, : is %3A.",
+    )
 
 
 def in_one_line(error: Exception) -> str:

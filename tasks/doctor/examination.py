@@ -34,7 +34,7 @@ def answers(checks: Iterable[Check]) -> Iterator[Result]:
     troubled: set[str] = set()
     for check in checks:
         if missing := [name for name in check.needs if name in troubled]:
-            problems: list[Finding | Unknown] = [Unknown(f"not asked: see {missing[0]}", f"as for {missing[0]}")]
+            problems: list[Finding | Unknown] = [Unknown(f"not asked: mend {missing[0]} first", remedy="")]
         else:
             problems = _ask(check)
         if problems:
@@ -49,7 +49,9 @@ def _ask(check: Check) -> list[Finding | Unknown]:
     try:
         problems += check.ask()
     except Exception as error:  # an operator in trouble needs the other answers, and no traceback
-        what = f"could not be asked: {type(error).__name__}: {in_one_line(error)}"
+        what = f"could not be asked: {type(error).__name__}"
+        if not isinstance(error, ValueError):  # those of URL parsers may quote a piece of a password
+            what += f": {in_one_line(error)}"
         problems.append(Unknown(what, "If nothing else is found that explains it, this is a fault of the check."))
     return problems
 

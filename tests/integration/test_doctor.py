@@ -109,6 +109,12 @@ def test_a_missing_binding_is_found(broker, broker_url):
     assert (status, what) == ("finding", "binding email-exchange -> email-queue by 'email' is missing")
 
 
+def test_misaddressed_messages_without_a_queue_are_found(broker, broker_url):
+    on_channel(broker_url, lambda channel: channel.queue_unbind("unrouted-queue", "unrouted-exchange", ""))
+    ((_, status, what),) = said("bindings")
+    assert (status, what) == ("finding", "binding unrouted-exchange -> unrouted-queue is missing")
+
+
 def put_policy(name, **policy):
     management.configured().put(f"policies/{management.vhost()}/{name}", policy)
 
@@ -172,7 +178,7 @@ def test_the_command_tells_findings_to_scripts_and_hides_passwords(broker, broke
     assert all(set(result) == {"check", "status", "what", "remedy", "link"} for result in results)
     found = {result["check"] for result in results if result["status"] == "finding"}
     assert {"secret-key", "migrations", "consumers"} <= found
-    assert all(result["remedy"] for result in results if result["status"] != "ok")
+    assert all(result["remedy"] for result in results if result["status"] == "finding")
     password = urlsplit(broker_url).password
     assert "hunter2" not in done.stdout
     assert password not in done.stdout + done.stderr
@@ -191,6 +197,19 @@ def test_nothing_that_is_away_ends_in_a_traceback():
     assert done.returncode == 1
     assert {status[name] for name in ("broker", "management", "database", "redis")} == {"finding"}
     assert {status[name] for name in ("migrations", "clock", "workers", "topology", "alarms")} == {"unknown"}
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_a_url_that_can_not_be_read_is_found_and_not_quoted():
+    done = doctor(
+        "--json",
+        BROKER_URL="amqp://me:hunter2#x@127.0.0.1//",
+        RABBITMQ_API_URL="http://me:hunter2#x@127.0.0.1/api/",
+        REDIS_URL="redis://:hunter2#x@127.0.0.1/0",
+    )
+    status = {result["check"]: result["status"] for result in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert {status[name] for name in ("broker", "management", "redis")} == {"finding"}
     assert "hunter2" not in done.stdout + done.stderr
 
 

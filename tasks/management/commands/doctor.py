@@ -3,6 +3,8 @@
 import json
 import sys
 from collections import Counter
+from itertools import groupby
+from operator import attrgetter
 from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -10,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tasks.doctor.check import Result, Status
+from tasks.doctor.check import Result, Status, link
 from tasks.doctor.examination import examine
 
 _COLOURS = {Status.OK: "green", Status.UNKNOWN: "yellow", Status.FINDING: "bold red"}
@@ -44,17 +46,18 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps([result.as_dict() for result in results], indent=2))
 
     def _print(self, results: list[Result], console: Console) -> None:
-        """Findings last: next to the prompt, where they are seen."""
+        """Findings last: next to the prompt, where they are seen. One remedy for many is said once."""
         table = Table.grid(padding=(0, 2), pad_edge=False)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         by_weight = list(Status)
-        for result in sorted(results, key=lambda result: by_weight.index(result.status)):
-            text = Text(result.what)
-            if result.status is not Status.OK:
-                text.append(f"\n→ {result.remedy}\n  {result.link}", style="dim")
-            table.add_row(Text(result.status, style=_COLOURS[result.status]), result.check, text)
+        ordered = sorted(results, key=lambda result: by_weight.index(result.status))
+        for (status, check, remedy), alike in groupby(ordered, key=attrgetter("status", "check", "remedy")):
+            text = Text("\n".join(result.what for result in alike))
+            if remedy:
+                text.append(f"\n→ {remedy}\n  {link(check)}", style="dim")
+            table.add_row(Text(status, style=_COLOURS[status]), check, text)
         with console.capture() as printed:
             console.print(table)
         for line in printed.get().splitlines():

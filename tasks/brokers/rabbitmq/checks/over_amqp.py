@@ -11,7 +11,7 @@ from kombu import Connection, Exchange, Queue
 
 from tasks.brokers.rabbitmq.checks.over_api import Api
 from tasks.brokers.rabbitmq.declaration import celery_queues, dead_queues, declarations, declare
-from tasks.doctor.check import Check, Finding, Unknown, in_one_line
+from tasks.doctor.check import Check, Finding, Unknown, in_one_line, unreadable_url
 from tasks.errors import BrokerUnavailable
 
 # The collector takes a dead message at once; one that is still there after this was not taken.
@@ -37,9 +37,9 @@ class AmqpChecks:
         return (
             Check("broker", "RabbitMQ lets us in", self.broker),
             Check("topology", "every declared exchange and queue is there", self.topology, needs),
-            Check("queue-type", "every declared queue is a quorum queue", self.queue_type, needs),
+            Check("queue-type", "every queue that is there is a quorum queue", self.queue_type, needs),
             Check("queue-arguments", "exchanges and queues are as declared", self.queue_arguments, needs),
-            Check("consumers", "every queue has a consumer", self.consumers, needs),
+            Check("consumers", "every queue that is there has a consumer", self.consumers, needs),
             Check("dead-queues", "dead messages are collected", self.dead_queues, needs),
         )
 
@@ -52,6 +52,8 @@ class AmqpChecks:
                 in_one_line(error),
                 "Start RabbitMQ, or correct BROKER_URL. Jobs are accepted meanwhile, and published when it is back.",
             )
+        except ValueError:
+            yield unreadable_url("BROKER_URL")
 
     def topology(self) -> Iterator[Finding]:
         for entity, refusal in self._drift:
@@ -95,9 +97,9 @@ class AmqpChecks:
         }
         if deserted:
             waiting = [f"{name} ({ready} waiting)" if ready else name for name, ready in deserted.items()]
+            option = "" if len(deserted) == len(celery_queues()) else f" -Q {','.join(deserted)}"
             yield Finding(
-                f"nobody consumes {', '.join(waiting)}",
-                f"Start a worker: `celery -A project worker -Q {','.join(deserted)}`.",
+                f"nobody consumes {', '.join(waiting)}", f"Start a worker: `celery -A project worker{option}`."
             )
 
     def dead_queues(self, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[Finding]:

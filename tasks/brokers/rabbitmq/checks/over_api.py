@@ -11,10 +11,10 @@ from django.conf import settings
 from tasks.brokers.rabbitmq import bindings, management, policies
 from tasks.brokers.rabbitmq.declaration import celery_queues, dead_queues
 from tasks.brokers.rabbitmq.management import Management
-from tasks.doctor.check import Check, Finding, Unknown, in_one_line
+from tasks.doctor.check import Check, Finding, Unknown, in_one_line, unreadable_url
 from tasks.doctor.limits import MARGIN_SECONDS, longest_task
 from tasks.doctor.workers import live_workers
-from tasks.topology import TOPOLOGY
+from tasks.topology import TOPOLOGY, UNROUTED_EXCHANGE, UNROUTED_QUEUE
 
 # A policy can add these to a queue; each throws away what waits, or keeps new messages out.
 _LOSING_KEYS = ("message-ttl", "expires", "max-length", "max-length-bytes")
@@ -82,7 +82,9 @@ class ApiChecks:
             return
         try:
             self._api.get("whoami")
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (ValueError, httpx.InvalidURL):
+            yield unreadable_url("RABBITMQ_API_URL")
+        except httpx.HTTPError as error:
             yield Finding(
                 f"RabbitMQ's management API does not answer: {in_one_line(error)}",
                 "Correct RABBITMQ_API_URL; `rabbitmq-plugins enable rabbitmq_management` starts the API.",
@@ -105,6 +107,10 @@ class ApiChecks:
     def bindings(self) -> Iterator[Finding | Unknown]:
         remedy = "Run `manage.py topology apply`; until then messages miss their queue."
         yield from (_of_line(line, remedy) for line in bindings.missing())
+        found = {(binding["source"], binding["destination"]) for binding in self._api.get_of_vhost("bindings")}
+        if (UNROUTED_EXCHANGE, UNROUTED_QUEUE) not in found:
+            # the alternate exchange takes such a message, so its publisher is told that it arrived
+            yield Finding(f"binding {UNROUTED_EXCHANGE} -> {UNROUTED_QUEUE} is missing", remedy)
 
     def policies(self) -> Iterator[Finding | Unknown]:
         remedy = "Run `manage.py topology apply`; until then misaddressed messages of foreign producers are lost."

@@ -34,7 +34,7 @@ def test_what_needs_a_troubled_check_is_unknown_and_not_asked(problem):
         raise AssertionError("asked")
 
     _, second = answers([check("database", problem), Check("rows", "fine", never, ("database",))])
-    assert (second.status, second.what) == (Status.UNKNOWN, "not asked: see database")
+    assert (second.status, second.what) == (Status.UNKNOWN, "not asked: mend database first")
 
 
 @pytest.mark.parametrize("error", [OperationalError("gone"), TypeError("a fault of ours"), RuntimeError()])
@@ -46,6 +46,14 @@ def test_a_check_that_fails_is_unknown_and_stops_no_other(error):
     first, second, third = answers([Check("a", "fine", fail), check("b")])
     assert (first.status, second.status, third.status) == (Status.FINDING, Status.UNKNOWN, Status.OK)
     assert type(error).__name__ in second.what
+
+
+def test_what_a_parser_quotes_is_not_told():
+    def fail():
+        raise ValueError("Port could not be cast to integer value as 'hunter2'")
+
+    (result,) = answers([Check("a", "fine", fail)])
+    assert (result.status, result.what) == (Status.UNKNOWN, "could not be asked: ValueError")
 
 
 def test_a_login_in_an_error_is_not_told():
