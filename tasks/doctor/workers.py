@@ -78,8 +78,8 @@ def held_messages() -> Iterator[Finding]:
         needed = sum(limits) * multiplier + MARGIN_SECONDS
         if len(limits) > 1 and needed > timeout:
             yield Finding(
-                f"{worker.name} takes {len(limits)} queues and may hold a message for {needed:g} s when all of them "
-                f"run long; the broker waits for {timeout} s",
+                f"{worker.name} takes tasks from {len(limits)} queues and may hold a message for {needed:g} s when all "
+                f"of them run long; the broker waits for {timeout} s",
                 "Give its queues to several workers (-Q), or raise consumer_timeout and BROKER_ACK_TIMEOUT_SECONDS.",
             )
 
