@@ -63,7 +63,7 @@ class Shutdown:
             return
         if not self._told:
             self._told = True
-            running = self._worker.consumer.attempts_in_hand if self._worker.consumer else []
+            running = self._worker.consumer.attempts_in_hand
             logger.warning("stopping; %d attempts may run for %g s more", len(running), self._grace_seconds)
         if time.monotonic() >= self._deadline:
             self.end()
@@ -72,7 +72,7 @@ class Shutdown:
         """The pool has drained: keep the outcomes that still wait for the database, if it returns in time."""
         with self._ending:
             consumer = self._worker.consumer
-            while consumer and consumer.holds_outcomes and time.monotonic() < (self._deadline or 0):
+            while consumer.holds_outcomes and time.monotonic() < (self._deadline or 0):
                 consumer.record_held()
                 time.sleep(PAUSE_SECONDS)
             self._leave()
@@ -80,16 +80,18 @@ class Shutdown:
     def end(self) -> None:
         """Kill what runs, hand it back and leave. Does not return."""
         with self._ending:
-            consumer = self._worker.consumer
-            _kill(self._worker.pool.info.get("processes", ()))
-            if consumer:
-                consumer.record_held()
-                self._hand_back(consumer)
-            if self._worker.pidlock:
-                self._worker.pidlock.release()
-            self._leave()
-            logging.shutdown()
-            os._exit(0)
+            try:
+                _kill(self._worker.pool.info.get("processes", ()))
+                self._worker.consumer.record_held()
+                self._hand_back(self._worker.consumer)
+                if self._worker.pidlock:
+                    self._worker.pidlock.release()
+                self._leave()
+            except Exception:  # whatever it is: nobody waits for this process any longer
+                logger.exception("the worker could not stop in good order; what it ran is left to supervision")
+            finally:
+                logging.shutdown()
+                os._exit(self._worker.exitcode or 0)
 
     def _leave(self) -> None:
         publisher.flush(FLUSH_SECONDS)
