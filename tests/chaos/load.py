@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 from tasks.api import enqueue
 from tests.chaos.orders import Order, draw
 
-FAST, SLOW = 3.0, 0.4  # orders a second and client: the first hundred come fast, a long fault meets a trickle
+FAST, SLOW = 5.0, 0.4  # orders a second and client: the first hundred come fast, a long fault meets a trickle
 PLENTY = 100
 LONGEST_ANSWER_SECONDS = 20
 GIVE_UP_SECONDS = 90
@@ -48,14 +49,14 @@ class Load:
     def place(self, *orders: Order) -> list[UUID]:
         """Have ``orders`` accepted now, in one transaction, as a caller in the same process would."""
         with transaction.atomic():
-            ids = [self._enqueue(order) for order in orders]
+            ids = [self._enqueue(order, uuid.uuid4().hex) for order in orders]
         self.accepted |= dict(zip(ids, orders, strict=True))
         return ids
 
-    def post(self, order: Order, dice: random.Random | None = None) -> UUID | None:
+    def post(self, order: Order, dice: random.Random) -> UUID | None:
         """Have ``order`` accepted over HTTP, in as many tries as it takes; None when it was given up."""
         with httpx.Client(headers={"Authorization": f"Bearer {self._token}"}, timeout=LONGEST_ANSWER_SECONDS) as client:
-            return self._insist(lambda: self._post(client, order, dice or random.Random(order.key)), order)
+            return self._insist(lambda key: self._post(client, order, key, dice), order)
 
     def _go_on(self, ask: Callable[[random.Random], None], dice: random.Random) -> None:
         try:
@@ -71,11 +72,12 @@ class Load:
 
     def _from_python(self, dice: random.Random) -> None:
         order = draw(dice)
-        self._insist(lambda: self._commit(order), order)
+        self._insist(lambda key: self._commit(order, key), order)
 
-    def _insist(self, ask: Callable[[], UUID | None], order: Order) -> UUID | None:
-        deadline = time.monotonic() + GIVE_UP_SECONDS
-        while (job_id := ask()) is None:
+    def _insist(self, ask: Callable[[str], UUID | None], order: Order) -> UUID | None:
+        """Ask again with the same key until there is an answer: whether the last try was accepted, nobody knows."""
+        deadline, key = time.monotonic() + GIVE_UP_SECONDS, uuid.uuid4().hex
+        while (job_id := ask(key)) is None:
             if time.monotonic() > deadline:
                 self.complaints.append(f"nobody accepted {order} within {GIVE_UP_SECONDS} s")
                 return None
@@ -83,13 +85,13 @@ class Load:
         self.accepted[job_id] = order
         return job_id
 
-    def _post(self, client: httpx.Client, order: Order, dice: random.Random) -> UUID | None:
+    def _post(self, client: httpx.Client, order: Order, key: str, dice: random.Random) -> UUID | None:
         begin = time.monotonic()
         try:
             answer = client.post(
                 f"{dice.choice(self._urls)}/api/v1/jobs",
                 json={"task": order.task, "payload": order.payload, **order.options},
-                headers={"Idempotency-Key": order.key},
+                headers={"Idempotency-Key": key},
             )
         except httpx.HTTPError:
             return None
@@ -100,13 +102,13 @@ class Load:
             raise AssertionError(f"{order} was answered with {answer.status_code}: {answer.text[:300]}")
         return UUID(answer.json()["id"])
 
-    def _commit(self, order: Order) -> UUID | None:
+    def _commit(self, order: Order, key: str) -> UUID | None:
         try:
             with transaction.atomic():
-                return self._enqueue(order)
+                return self._enqueue(order, key)
         except (DatabaseError, InterfaceError):  # the commit may have succeeded: the key finds out
             connections.close_all()
             return None
 
-    def _enqueue(self, order: Order) -> UUID:
-        return enqueue(order.task, order.payload, idempotency_key=order.key, **order.options).pk
+    def _enqueue(self, order: Order, key: str) -> UUID:
+        return enqueue(order.task, order.payload, idempotency_key=key, **order.options).pk

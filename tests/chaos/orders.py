@@ -1,20 +1,18 @@
 """What the clients ask for: a seeded mix of jobs, each with the state in which it must end."""
 
 import random
-import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Order:
-    """One job as a client wants it. ``key`` makes asking again safe, as any careful client does."""
+    """One job as a client wants it, with the state that it must end in. May be placed more than once."""
 
     task: str
     payload: dict[str, Any] = field(default_factory=dict)
     ends: str = "succeeded"
     options: dict[str, Any] = field(default_factory=dict)
-    key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 def errand(ends: str = "succeeded", options: dict[str, Any] | None = None, **payload: Any) -> Order:

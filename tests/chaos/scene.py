@@ -3,19 +3,23 @@
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import connections
+from django.db import connection, connections
 from django_celery_results.models import TaskResult
+from kombu import Connection
 from PIL import Image
 
+from compose.private.cluster import Cluster
+from compose.private.postgresql import PostgreSQL
 from compose.private.rabbitmq import RabbitMQ
 from project.demo.catcher import Catcher
 from tasks import publisher
@@ -27,7 +31,7 @@ from tests.chaos.orders import Order, errand, picture, report
 from tests.chaos.processes import PlatformProcess, Web, Worker, free_port
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenario import Scenario
-from tests.chaos.stage import Stage, use_broker, use_database
+from tests.chaos.stage import Stage, make_vhost, use_broker, use_database
 from tests.chaos.verdict import Evidence, Figures, Miss, judge
 from tests.waiting import wait_for
 
@@ -51,11 +55,12 @@ class Scene:
     dice: random.Random
     directory: Path
     environment: dict[str, str]
+    addresses: dict[str, str]
     catcher: Catcher
     load: Load
     workers: list[Worker]
     webs: list[Web]
-    proxy: Proxy | None = None
+    proxy: Proxy
     strangers_expected: bool = False
     evidence_expected: bool = True
     _misses: list[Miss] = field(default_factory=list)
@@ -64,6 +69,15 @@ class Scene:
     @property
     def broker(self) -> RabbitMQ:
         return self.stage.servers.rabbitmq
+
+    @property
+    def database(self) -> PostgreSQL:
+        return self.stage.servers.postgresql
+
+    @property
+    def cluster(self) -> Cluster:
+        assert self.stage.cluster, "the scenario is registered with cluster=True"
+        return self.stage.cluster
 
     @property
     def processes(self) -> list[PlatformProcess]:
@@ -91,6 +105,38 @@ class Scene:
         wait_for(some_are, "a worker to be busy")
         return self.dice.choice(busy)
 
+    def restart_the_dead(self) -> None:
+        """Start again whoever has killed itself at a place of ours (failpoints.py)."""
+        for process in self.processes:
+            if process.ended_by_itself:
+                process.start()
+
+    def place_and_see_run(self, *, seconds: float = 60) -> None:
+        """Five jobs more, which must run before anything else is done."""
+        jobs = self.place(*[errand()] * 5)
+
+        def have_ended() -> bool:
+            return not Job.objects.filter(pk__in=jobs, finished_at=None).exists()
+
+        wait_for(have_ended, "jobs to run in spite of it", seconds)
+
+    def on_broker(self, act: Callable[[Any], object]) -> None:
+        """Do something with a channel to the broker, past any proxy."""
+        with Connection(self.addresses["BROKER_URL"]) as connection:
+            act(connection.default_channel)
+
+    def make_vhost_again(self) -> None:
+        """A broker that lost its disk has forgotten its vhosts; whoever runs it makes them, as at its first start."""
+        make_vhost(self.addresses)
+
+    def kill_database_sessions(self) -> None:
+        """All but the one that asks."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
     def worker(self, name: str, *options: str, **environment: str) -> Worker:
         """A further worker, not started yet."""
         worker = Worker(name, self.directory, {**self.environment, **environment}, options=options or ("-c", "2"))
@@ -106,7 +152,11 @@ class Scene:
 
     def lost_attempts(self) -> int:
         """Attempts that were recorded as lost with their process."""
-        return TaskResult.objects.filter(result__contains='"WorkerLost"').count()
+        return self.attempts_that_said('"WorkerLost"')
+
+    def attempts_that_said(self, text: str) -> int:
+        """Attempts with ``text`` in the record of how they ended."""
+        return TaskResult.objects.filter(result__contains=text).count()
 
     def events(self, kind: str, job_id: UUID | None = None) -> list[JobEvent]:
         found = JobEvent.objects.filter(kind=kind)
@@ -155,10 +205,10 @@ def played(stage: Stage, scenario: Scenario, seed: int, mutation: str) -> Iterat
     """The scene with its processes ready and its load running; all ended afterwards, whatever happens."""
     directory = stage.directory / scenario.name
     directory.mkdir(parents=True, exist_ok=True)
-    with stage.addresses(scenario.name) as addresses, Catcher() as catcher:
+    with stage.addresses(scenario.name, cluster=scenario.cluster) as addresses, Catcher() as catcher:
         use_database(addresses["DATABASE_URL"])
-        use_broker(addresses["BROKER_URL"], addresses["RABBITMQ_API_URL"])
-        proxy = Proxy(_address(addresses["BROKER_URL"])) if scenario.proxied else None
+        use_broker(addresses)
+        proxy = Proxy(_address(addresses["BROKER_URL"]))
         environment = {
             **os.environ,
             **ENVIRONMENT,
@@ -168,18 +218,17 @@ def played(stage: Stage, scenario: Scenario, seed: int, mutation: str) -> Iterat
             "CHAOS_MUTATION": mutation,
             **scenario.environment,
         }
-        if proxy:
+        if scenario.proxied:
             environment["BROKER_URL"] = _through(addresses["BROKER_URL"], proxy)
         workers = [Worker(f"worker-{n}", directory, environment) for n in range(1, scenario.workers + 1)]
         webs = [Web(f"web-{n}", directory, environment, port=free_port()) for n in range(1, scenario.webs + 1)]
         _, token = ApiToken.issue("chaos", ["jobs:write"])
         load = Load([web.url for web in webs], token, f"{seed} {scenario.name}")
         dice = random.Random(f"{seed} {scenario.name}")
-        scene = Scene(stage, scenario, dice, directory, environment, catcher, load, workers, webs, proxy)
+        scene = Scene(stage, scenario, dice, directory, environment, addresses, catcher, load, workers, webs, proxy)
         try:
             if scenario.seasoned:
-                _declare_topology()
-                stage.season(stage.servers.rabbitmq)
+                stage.season()
             for process in scene.processes:
                 process.launch()
             for process in scene.processes:
@@ -197,9 +246,8 @@ def played(stage: Stage, scenario: Scenario, seed: int, mutation: str) -> Iterat
             stage.mend()
             evidence.delete_files()
             connections.close_all()
-            use_broker(addresses["BROKER_URL"], addresses["RABBITMQ_API_URL"])
-            if proxy:
-                proxy.close()
+            use_broker(addresses)
+            proxy.close()
 
 
 def _address(url: str) -> tuple[str, int]:
@@ -210,14 +258,6 @@ def _address(url: str) -> tuple[str, int]:
 def _through(url: str, proxy: Proxy) -> str:
     parts = urlsplit(url)
     return parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}").geturl()
-
-
-def _declare_topology() -> None:
-    from tasks import brokers
-
-    broker = brokers.connect()
-    broker.apply_topology()
-    broker.close()
 
 
 def _small_picture() -> str:

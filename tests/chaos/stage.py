@@ -3,29 +3,37 @@
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import psycopg
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 
-from compose.private.server import Server
+from compose.private.cluster import Cluster, private_cluster
+from compose.private.rabbitmq import Node
 from compose.private.servers import Servers, private_servers
-from tasks import publisher
-from tests.vhosts import vhost
+from tasks import brokers, publisher
 
 TEMPLATE = "platform"
+Addresses = dict[str, str]
 
 
 class Stage:
-    """The servers, the migrated database that every scenario gets a copy of, and where everything is written."""
+    """The servers, the migrated database that every scenario gets a copy of, and where everything is written.
 
-    def __init__(self, servers: Servers, directory: Path):
+    The three nodes of the cluster are too much company for a small machine: they run while scenarios ask for them.
+    """
+
+    def __init__(self, servers: Servers, directory: Path, servers_directory: Path):
         self.servers = servers
         self.directory = directory
+        self.cluster: Cluster | None = None
+        self._servers_directory = servers_directory
+        self._clusters = ExitStack()
 
     def prepare(self) -> None:
         """Migrate the template, once."""
@@ -33,49 +41,85 @@ class Stage:
         call_command("migrate", verbosity=0)
         connections.close_all()
 
+    def close(self) -> None:
+        self.cluster = None
+        self._clusters.close()
+
     def mend(self) -> None:
         """Whatever a scenario did to the servers is undone."""
-        for server in self.servers:
+        nodes: list[Node] = self.cluster.nodes if self.cluster else []
+        for server in (*self.servers, *nodes):
             server.thaw()
             if not server.process.is_alive():
                 server.start()
+        for node in (self.servers.rabbitmq, *nodes):
+            node.clear_alarm()
 
-    def season(self, server: Server) -> None:
-        """Restart in good order, so that young quorum queues are safely on disk before one is killed."""
-        server.stop()
-        server.start()
+    def season(self) -> None:
+        """Restart RabbitMQ in good order, so that young quorum queues are safely on disk before it is killed."""
+        broker = brokers.connect()
+        broker.apply_topology()
+        broker.close()
+        self.servers.rabbitmq.stop()
+        self.servers.rabbitmq.start()
 
     @contextmanager
-    def addresses(self, name: str) -> Iterator[dict[str, str]]:
+    def addresses(self, name: str, *, cluster: bool) -> Iterator[Addresses]:
         """BROKER_URL, DATABASE_URL and the rest of a vhost and a database that only this scenario knows."""
-        values = self.servers.environment
         place = f"{name}-{uuid.uuid4().hex[:6]}"
-        with vhost(values["BROKER_URL"], values["RABBITMQ_API_URL"], place) as broker_url:
-            database_url = self._copy_database(place.replace("-", "_"))
-            try:
-                yield {**values, "BROKER_URL": broker_url, "DATABASE_URL": database_url}
-            finally:
-                self.mend()
-                self._execute(f'DROP DATABASE "{urlsplit(database_url).path[1:]}" WITH (FORCE)')
+        values = {**self.servers.environment, **(self._with_cluster(cluster) or {})}
+        values["BROKER_URL"] = ";".join(_with_path(url, place) for url in values["BROKER_URL"].split(";"))
+        values["DATABASE_URL"] = _with_path(values["DATABASE_URL"], place)
+        make_vhost(values)
+        self._execute(f'CREATE DATABASE "{place}" TEMPLATE {TEMPLATE}')
+        try:
+            yield values
+        finally:
+            self._execute(f'DROP DATABASE "{place}" WITH (FORCE)')
+            drop_vhost(values)
 
-    def _copy_database(self, name: str) -> str:
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE {TEMPLATE}')
-        return urlsplit(self.servers.environment["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+    def _with_cluster(self, wanted: bool) -> Addresses | None:
+        if not wanted:
+            self.close()
+        elif self.cluster is None:
+            self.cluster = self._clusters.enter_context(
+                private_cluster(self._servers_directory / "cluster", fresh=True)
+            )
+        return self.cluster.environment if self.cluster else None
 
     def _execute(self, statement: str) -> None:
-        url = urlsplit(self.servers.environment["DATABASE_URL"])._replace(scheme="postgresql", path="/postgres")
-        with psycopg.connect(url.geturl(), autocommit=True) as connection:
+        url = _with_path(self.servers.environment["DATABASE_URL"], "postgres").replace("postgres:", "postgresql:", 1)
+        with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(statement)  # type: ignore[call-overload]  # the names are our own
 
 
 @contextmanager
 def opened(directory: Path) -> Iterator[Stage]:
-    """A stage with all its servers running, which are gone afterwards whatever happens."""
+    """A stage with its servers running, which are gone afterwards whatever happens."""
     place = os.environ.get("PRIVATE_SERVERS_DIRECTORY")
-    with private_servers(Path(place) / "chaos" if place else directory / "servers", fresh=True) as servers:
-        stage = Stage(servers, directory)
-        stage.prepare()
-        yield stage
+    servers_directory = Path(place) / "chaos" if place else directory / "servers"
+    with private_servers(servers_directory / "single", fresh=True) as servers:
+        stage = Stage(servers, directory, servers_directory)
+        try:
+            stage.prepare()
+            yield stage
+        finally:
+            stage.close()
+
+
+def make_vhost(values: Addresses) -> None:
+    """The vhost that BROKER_URL names, with all rights for its user."""
+    user = urlsplit(values["BROKER_URL"].split(";")[0]).username
+    with _api(values) as api:
+        api.put(f"vhosts/{_vhost(values)}").raise_for_status()
+        rights = {"configure": ".*", "write": ".*", "read": ".*"}
+        api.put(f"permissions/{_vhost(values)}/{user}", json=rights).raise_for_status()
+
+
+def drop_vhost(values: Addresses) -> None:
+    """Away with it, and no matter if it is gone."""
+    with _api(values) as api:
+        api.delete(f"vhosts/{_vhost(values)}")
 
 
 def use_database(url: str) -> None:
@@ -87,7 +131,21 @@ def use_database(url: str) -> None:
     )
 
 
-def use_broker(broker_url: str, api_url: str) -> None:
+def use_broker(values: Addresses) -> None:
     """Let this process publish to another broker."""
-    settings.CELERY_BROKER_URL, settings.TASKS_RABBITMQ_API_URL = broker_url, api_url
+    settings.CELERY_BROKER_URL, settings.TASKS_RABBITMQ_API_URL = values["BROKER_URL"], values["RABBITMQ_API_URL"]
     publisher._after_fork()  # it keeps its connection; another broker needs another one
+
+
+def _api(values: Addresses) -> httpx.Client:
+    url = urlsplit(values["RABBITMQ_API_URL"].split(";")[0])
+    login = (url.username or "", url.password or "")
+    return httpx.Client(base_url=f"http://{url.hostname}:{url.port}/api/", auth=login, timeout=30)
+
+
+def _vhost(values: Addresses) -> str:
+    return urlsplit(values["BROKER_URL"].split(";")[0]).path[1:]
+
+
+def _with_path(url: str, path: str) -> str:
+    return urlsplit(url)._replace(path=f"/{path}").geturl()

@@ -1,0 +1,41 @@
+"""What happens to PostgreSQL, to the connections to it, and to Redis."""
+
+import random
+
+from django.db import connection
+
+from tests.chaos.orders import errand
+from tests.chaos.scenario import scenario
+from tests.chaos.scene import Scene
+
+
+@scenario("outcome-not-held")
+def database_restart(scene: Scene, dice: random.Random) -> None:
+    """PostgreSQL is stopped and started, then killed and started: outcomes are held until it is back, no message is
+    acknowledged before its commit, and a client whose answer was lost asks again with its key."""
+    for end in (scene.database.stop, scene.database.kill):
+        scene.moment()
+        scene.busy_worker()
+        end()
+        connection.close()  # ours is gone as well
+        scene.moment(2, 4)
+        scene.database.start()
+        scene.moment()
+
+
+@scenario("outcome-not-held")
+def database_connections_killed(scene: Scene, dice: random.Random) -> None:
+    """All sessions of the database are ended ten times, in the middle of claims, outcomes and requests: each goes on
+    with a new connection, and a commit whose answer was lost is found out."""
+    for _ in range(10):
+        scene.place(*[errand(seconds=round(dice.uniform(0.2, 0.6), 2))] * 3)
+        scene.moment(0.2, 0.8)
+        scene.kill_database_sessions()
+
+
+@scenario("redis-trusted")
+def redis_gone(scene: Scene, dice: random.Random) -> None:
+    """Redis is killed and stays away: nothing that the platform promises depends on it."""
+    scene.moment()
+    scene.stage.servers.redis.kill()
+    scene.moment(4, 6)
