@@ -193,6 +193,8 @@ class JobConsumer(Consumer):
 
         Called by the pool, from another thread where it is one of threads.
         """
+        if outcome.lost and self.controller.shutdown.interrupts:
+            return True  # killed by ourselves, and handed back
         try:
             (reached,) = record([Ended(request.job, outcome, self.hostname)])
         except OUTAGE as error:

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +20,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from tasks import publisher
 from tasks.worker import supervision
 from tasks.worker.claiming import hand_back
+from tasks.worker.request import AttemptRequest
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class Shutdown:
         self._deadline: float | None = None
         self._restart = False
         self._told = False
+        self.interrupts = False
+        """Whether the children are being killed: their loss is no outcome then."""
         self._ending = threading.Lock()
 
     @property
@@ -81,9 +85,11 @@ class Shutdown:
         """Kill what runs, hand it back and leave. Does not return."""
         with self._ending:
             try:
-                _kill(self._worker.pool.info.get("processes", ()))
+                interrupted = self._worker.consumer.attempts_in_hand
+                self.interrupts = True
+                self._kill_children()
                 self._worker.consumer.record_held()
-                self._hand_back(self._worker.consumer)
+                self._hand_back(interrupted)
                 if self._worker.pidlock:
                     self._worker.pidlock.release()
                 self._leave()
@@ -105,8 +111,14 @@ class Shutdown:
             logging.shutdown()
             os.execv(sys.executable, sys.orig_argv)
 
-    def _hand_back(self, consumer: Any) -> None:
-        interrupted = consumer.attempts_in_hand
+    def _kill_children(self) -> None:
+        pool = self._worker.pool
+        children = pool.info.get("processes", ())  # none with a pool of threads: they end with this process
+        if children:
+            pool._pool.close()  # so that none is replaced
+            _kill(children)
+
+    def _hand_back(self, interrupted: Sequence[AttemptRequest]) -> None:
         try:
             jobs = hand_back(
                 [(request.job.pk, request.job.attempt) for request in interrupted], why="the worker was stopped"
@@ -127,7 +139,7 @@ class Shutdown:
             self.ask(at_once=number == signal.SIGQUIT)
 
 
-def _kill(process_ids: Any) -> None:
+def _kill(process_ids: Sequence[int]) -> None:
     """SIGKILL; returns once they are gone, so that nothing of theirs happens after the hand-back."""
     for process_id in process_ids:
         with suppress(ProcessLookupError):

@@ -32,7 +32,7 @@ def consumer():
     bare = JobConsumer.__new__(JobConsumer)
     bare._unclaimed, bare._unrecorded = deque(), deque()
     bare.hostname, bare.timer, bare._will_try = "w@test", Timer(), False
-    bare.controller = SimpleNamespace(worker_process=None, shutdown=SimpleNamespace(asked=False))
+    bare.controller = SimpleNamespace(worker_process=None, shutdown=SimpleNamespace(asked=False, interrupts=False))
     bare.call_soon = lambda call, *arguments: call(*arguments)
     return bare
 
