@@ -6,7 +6,7 @@ second terminal of the same checkout talks to the running platform.
 
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,9 +22,19 @@ def _split(value: object) -> object:
 CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
+def _address(url: str) -> SplitResult:
+    """The URL in its parts. ValueError that quotes nothing of it, since what is wrong is often the password."""
+    try:
+        address = urlsplit(url)
+        _ = address.port  # read only when asked for
+    except ValueError:
+        raise ValueError("can not be read; in a login write / as %2F, # as %23, @ as %40") from None
+    return address
+
+
 def _url(*schemes: str) -> AfterValidator:
     def check(value: str) -> str:
-        if urlsplit(value).scheme not in schemes:
+        if _address(value).scheme not in schemes:
             raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         return value
 
@@ -36,7 +46,7 @@ def _nodes(*schemes: str) -> AfterValidator:
 
     def check(value: str) -> str:
         urls = [url.strip() for url in value.split(";") if value]
-        addresses = [urlsplit(url) for url in urls]
+        addresses = [_address(url) for url in urls]
         if any(address.scheme not in schemes for address in addresses):
             each = "every node's URL " if len(urls) > 1 else ""
             raise ValueError(f"{each}must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")

@@ -56,6 +56,8 @@ def test_every_missing_variable_is_named_at_once(environment):
         ("BROKER_URL", "amqp://h/one;amqp://i/another"),
         ("RABBITMQ_API_URL", "h:15672"),
         ("DATABASE_URL", "mysql://h/d"),
+        ("DATABASE_URL", "postgres://u:pass#word@h:1/d"),
+        ("BROKER_URL", "amqp://u:pass/word@h:1//"),
         ("REDIS_URL", "http://h"),
         ("EMAIL_URL", "pigeon://loft"),
         ("DEBUG", "perhaps"),
