@@ -16,7 +16,11 @@ NAMES = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
 
 
 class Cluster(Group):
-    """``nodes`` are servers like any other. A node in a minority pauses: it lets nobody in until it is back."""
+    """``nodes`` are servers like any other. One in a minority pauses: it lets nobody in until it is back.
+
+    One that was frozen for longer than net_ticktime is back at once when it thaws, yet every node then counts it as
+    partitioned, and nobody pauses: it joins again only by ``stop`` and ``start``.
+    """
 
     def __init__(self, directory: Path, settings: Settings) -> None:
         ports, secrets = Ports(directory / "run" / "ports.json"), Secrets(directory / "run" / "secrets")
@@ -67,6 +71,9 @@ def formation() -> dict[str, str | int]:
         # ahead without them; they then join it. Ten, the default, are five seconds lost for each fresh cluster.
         "cluster_formation.discovery_retry_limit": 2,
         "cluster_partition_handling": "pause_minority",
+        # A node that froze as the leader of a queue holds up that queue until the others give it up, which takes them
+        # this many seconds and a quarter more; by default it is a minute.
+        "net_ticktime": 10,
     }
 
 
