@@ -1,4 +1,4 @@
-"""The servers' programs, and what breaks them: found, or installed by the system's package manager."""
+"""The servers' programs: found, or installed by the system's package manager."""
 
 import os
 import shutil
@@ -29,7 +29,6 @@ PACKAGES = (
     Package("rabbitmq", "rabbitmq-server", "rabbitmq", rabbitmq.find, ("rabbitmq-server.service", "epmd.socket")),
     Package("postgresql", "postgresql", "postgresql@17", postgresql.find, ("postgresql.service",)),
     Package("redis", "redis-server", "redis", redis.find, ("redis-server.service",)),
-    Package("faketime", "faketime", "libfaketime", lambda: shutil.which("faketime"), ()),  # for `make chaos` alone
 )
 
 # invoke-rc.d, and so every Debian package, asks this program before it starts a service; 101 means no.

@@ -1,6 +1,7 @@
-"""What the platform's processes load of us: tasks, places where a process may kill itself, and at most one mutation."""
+"""What the platform's processes load of us: tasks, places where a process may kill itself, a clock, a mutation."""
 
 import os
+from pathlib import Path
 
 from django.apps import AppConfig
 
@@ -9,8 +10,10 @@ class ChaosConfig(AppConfig):
     name = "tests.chaos"
 
     def ready(self) -> None:
-        from tests.chaos import failpoints, mutations
+        from tests.chaos import clock, failpoints, mutations
 
         failpoints.install()
+        if file := os.environ.get("CHAOS_CLOCK"):
+            clock.install(Path(file))
         if mutation := os.environ.get("CHAOS_MUTATION"):
             mutations.MUTATIONS[mutation]()

@@ -205,7 +205,11 @@ def played(stage: Stage, scenario: Scenario, seed: int, mutation: str) -> Iterat
     """The scene with its processes ready and its load running; all ended afterwards, whatever happens."""
     directory = stage.directory / scenario.name
     directory.mkdir(parents=True, exist_ok=True)
-    with stage.addresses(scenario.name, cluster=scenario.cluster) as addresses, Catcher() as catcher:
+    with (
+        stage.broker_set(scenario.broker_settings),
+        stage.addresses(scenario.name, cluster=scenario.cluster) as addresses,
+        Catcher() as catcher,
+    ):
         use_database(addresses["DATABASE_URL"])
         use_broker(addresses)
         proxy = Proxy(_address(addresses["BROKER_URL"]))

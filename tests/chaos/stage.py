@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +19,11 @@ from compose.private.servers import Servers, private_servers
 from tasks import brokers, publisher
 
 TEMPLATE = "platform"
+BROKER_DEFAULTS = {  # in milliseconds; the first as compose/private/rabbitmq.py sets it
+    "consumer_timeout": 3_600_000,
+    "channel_tick_interval": 60_000,
+    "dead_letter_worker_publisher_confirm_timeout": 180_000,
+}
 Addresses = dict[str, str]
 
 
@@ -52,8 +57,20 @@ class Stage:
             server.thaw()
             if not server.process.is_alive():
                 server.start()
-        for node in (self.servers.rabbitmq, *nodes):
-            node.clear_alarm()
+
+    @contextmanager
+    def broker_set(self, values: Mapping[str, int]) -> Iterator[None]:
+        """Settings of the single node that whatever is declared or opened meanwhile goes by."""
+        self._set_broker(values)
+        try:
+            yield
+        finally:
+            self.mend()
+            self._set_broker({name: BROKER_DEFAULTS[name] for name in values})
+
+    def _set_broker(self, values: Mapping[str, int]) -> None:
+        for name, value in values.items():
+            self.servers.rabbitmq.evaluate(f"application:set_env(rabbit, {name}, {value})")
 
     def season(self) -> None:
         """Restart RabbitMQ in good order, so that young quorum queues are safely on disk before it is killed."""

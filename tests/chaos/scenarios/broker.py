@@ -8,9 +8,6 @@ from tests.chaos.scenario import scenario
 from tests.chaos.scene import Scene
 from tests.waiting import wait_for
 
-NO_TIMEOUT = 3_600_000  # milliseconds, as compose/private/rabbitmq.py sets it
-MINUTE = 60_000
-
 
 @scenario("no-reconnect", seasoned=True)
 def broker_restart(scene: Scene, dice: random.Random) -> None:
@@ -95,8 +92,10 @@ def broker_alarm(scene: Scene, dice: random.Random) -> None:
     confirmed is published later, and copies are dropped."""
     scene.moment()
     scene.broker.set_alarm()
-    scene.moment(14, 16)
-    scene.broker.clear_alarm()
+    try:
+        scene.moment(14, 16)
+    finally:
+        scene.broker.clear_alarm()
 
 
 @scenario("outbox-off")
@@ -123,25 +122,14 @@ def worker_before_broker(scene: Scene, dice: random.Random) -> None:
     scene.moment()
 
 
-@scenario("no-reconnect")
+@scenario("no-reconnect", broker_settings={"consumer_timeout": 4_000, "channel_tick_interval": 1_000})
 def ack_timeout(scene: Scene, dice: random.Random) -> None:
     """RabbitMQ closes the channels of workers whose jobs outlast its consumer_timeout: they reconnect, the jobs
     go on and are recorded, and their messages are duplicates."""
-    _set_ack_timeout(scene, milliseconds=4_000, checked_every=1_000)
-    for worker in scene.workers:  # a channel keeps the limit it began with
-        worker.send(15)
-        worker.wait()
-        worker.start()
     long = scene.place(*[errand(seconds=9)] * 2)
     wait_for(lambda: all(scene.events("duplicate", job_id) for job_id in long), "their messages to come again")
-    _set_ack_timeout(scene, milliseconds=NO_TIMEOUT, checked_every=MINUTE)
     scene.rest()
     scene.demand(all(len(scene.events("running", job_id)) == 1 for job_id in long), "the long jobs ran once")
-
-
-def _set_ack_timeout(scene: Scene, *, milliseconds: int, checked_every: int) -> None:
-    for name, value in (("consumer_timeout", milliseconds), ("channel_tick_interval", checked_every)):
-        scene.broker.evaluate(f"application:set_env(rabbit, {name}, {value})")
 
 
 @scenario("mismatch-ignored", workers=0, webs=0)

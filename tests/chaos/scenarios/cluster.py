@@ -13,9 +13,11 @@ def broker_node_lost(scene: Scene, dice: random.Random) -> None:
     node = scene.cluster.nodes[0]
     scene.busy_worker()
     node.kill()
-    scene.moment(8, 10)
-    scene.place_and_see_run()
-    node.start()
+    try:
+        scene.moment(8, 10)
+        scene.place_and_see_run()
+    finally:
+        node.start()
 
 
 @scenario("single-node", cluster=True)
@@ -25,6 +27,8 @@ def broker_partition(scene: Scene, dice: random.Random) -> None:
     node = scene.cluster.nodes[0]
     scene.busy_worker()
     scene.cluster.part(node)
-    scene.moment(8, 10)
-    scene.place_and_see_run()
-    scene.cluster.heal(node)
+    try:
+        scene.moment(8, 10)
+        scene.place_and_see_run()
+    finally:
+        scene.cluster.heal(node)

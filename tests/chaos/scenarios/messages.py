@@ -149,11 +149,10 @@ def replay_sigkill(scene: Scene, dice: random.Random) -> None:
         scene.demand(times == 1, f"it was replayed once, not {times} times", job_id)
 
 
-@scenario("collector-off")
+@scenario("collector-off", broker_settings={"dead_letter_worker_publisher_confirm_timeout": 2_000})
 def dead_queue_missing(scene: Scene, dice: random.Random) -> None:
     """A dead queue is deleted while jobs die, and declared again later: the broker keeps what it could not route
     (at-least-once), and the collector gets all of it."""
-    scene.broker.evaluate("application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 2000)")
     scene.on_broker(lambda channel: channel.queue_delete("work-queue.dead"))
     scene.place(*[strict("dead", failures=99)] * 5)
     scene.moment(2, 4)
