@@ -16,6 +16,7 @@ from tasks.brokers import TopologyMismatch
 from tasks.errors import BrokerUnavailable
 from tasks.models import DeadLetter, Job, WorkerProcess
 from tasks.states import JobState
+from tasks.topology import PRIORITY_QUEUE, TOPOLOGY
 from tasks.worker.claiming import Answer, Claim, claim, hand_back
 from tasks.worker.envelope import Envelope, WrongMessage, read_envelope
 from tasks.worker.outcome import Outcome
@@ -24,6 +25,7 @@ from tasks.worker.request import AttemptRequest
 
 logger = get_logger(__name__)
 
+PRIORITY_EXCHANGE = TOPOLOGY.queue(PRIORITY_QUEUE).exchange
 DATABASE_PAUSE_SECONDS = 1.0
 OUTAGE = (OperationalError, InterfaceError)  # the database is away or busy; every other error is a fault
 
@@ -105,7 +107,8 @@ class JobConsumer(Consumer):
             except Exception as error:
                 self._reject(message, repr(error))
             else:
-                self._unclaimed.append((envelope, message))
+                urgent = message.delivery_info.get("exchange") == PRIORITY_EXCHANGE
+                (self._unclaimed.appendleft if urgent else self._unclaimed.append)((envelope, message))
                 self._claim_waiting()
 
         return on_message
@@ -126,18 +129,28 @@ class JobConsumer(Consumer):
             logger.warning("%d claimed jobs are left to supervision: %s", len(waiting), error)
 
     def _claim_waiting(self) -> None:
-        """Claim every message at hand with one statement; with the database away, hold them and try again."""
-        if not self._unclaimed or self.controller.shutdown.asked:  # unclaimed, they go back to their queues
-            return
-        waiting = list(self._unclaimed)
-        try:
-            claims = self._claim([envelope for envelope, _ in waiting])
-        except OUTAGE as error:
-            connection.close()
-            logger.warning("%d messages wait for the database: %s", len(waiting), error)
-            self._try_later()
-            return
-        self._unclaimed.clear()
+        """Claim as many messages as there are free slots; with the database away, hold them and try again.
+
+        A prefetch window is a queue's, so a worker of eight queues is handed eight times what it can run. What it holds
+        beyond its slots stays unclaimed: the relay may give it to an idle worker, and a crash costs it no attempt.
+        """
+        while self._unclaimed and self._free_slots() > 0 and not self.controller.shutdown.asked:
+            waiting = [self._unclaimed.popleft() for _ in range(min(len(self._unclaimed), self._free_slots()))]
+            try:
+                claims = self._claim([envelope for envelope, _ in waiting])
+            except OUTAGE as error:
+                connection.close()
+                self._unclaimed.extendleft(reversed(waiting))
+                logger.warning("%d messages wait for the database: %s", len(self._unclaimed), error)
+                self._try_later()
+                return
+            self._act_on(claims, waiting)
+
+    def _free_slots(self) -> int:
+        slots = max(self.controller.max_concurrency or 0, self.pool.num_processes)
+        return slots - len(self.attempts_in_hand)
+
+    def _act_on(self, claims: list[Claim], waiting: list[tuple[Envelope, Any]]) -> None:
         for (envelope, message), claimed in zip(waiting, claims, strict=True):
             if claimed.answer is Answer.RUN and claimed.job is not None:
                 self.controller.marks.note(claimed.job)
@@ -208,6 +221,8 @@ class JobConsumer(Consumer):
             self._record_unrecordable(request, error)
         else:
             request.settle(reached, outcome)
+        if self._unclaimed:  # a slot is free
+            self.call_soon(self._claim_waiting)
         return True
 
     def _record_unrecordable(self, request: AttemptRequest, error: Exception) -> None:

@@ -64,6 +64,21 @@ def test_a_killed_worker_is_noticed_by_its_silence(start_worker, tmp_path):
     cancel(job.pk)
 
 
+def test_what_a_busy_worker_holds_beyond_its_slots_goes_to_an_idle_one(start_worker, tmp_path):
+    trace = tmp_path / "trace"
+    busy = start_worker("-c", "1")
+    long = enqueue("probe.sleep", {"seconds": 60, "trace": str(trace)})
+    begun(trace)
+    held = enqueue("probe.echo", priority="high")
+    wait_for(lambda: brokers.connect().depth("priority-queue") == 0, "the busy worker to be handed it")
+    start_worker("-c", "1")
+    assert ended(held) == ["succeeded"]
+    assert (attempts(held), held.worker == busy.row) == (["SUCCESS"], False)
+    assert Job.objects.get(pk=long.pk).state == "running"
+    cancel(long.pk)
+    assert ended(long) == ["cancelled"]
+
+
 def test_a_killed_pool_child_costs_one_attempt(start_worker, tmp_path):
     trace = tmp_path / "trace"
     start_worker("-c", "1")

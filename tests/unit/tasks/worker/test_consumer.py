@@ -33,6 +33,8 @@ def consumer():
     bare._unclaimed, bare._unrecorded = deque(), deque()
     bare.hostname, bare.timer, bare._will_try = "w@test", Timer(), False
     bare.controller = SimpleNamespace(worker_process=None, shutdown=SimpleNamespace(asked=False, interrupts=False))
+    bare.pool, bare.messages_arrived = SimpleNamespace(num_processes=2), 0
+    bare.controller.max_concurrency, bare.controller.marks = None, SimpleNamespace(note=lambda job: None)
     bare.call_soon = lambda call, *arguments: call(*arguments)
     return bare
 
@@ -103,6 +105,32 @@ def test_a_row_that_can_not_be_read_does_not_hold_up_the_others(consumer, monkey
     monkeypatch.setattr(room, "claim", claim)
     answers = [claimed.answer for claimed in consumer._claim([good, bad, good])]
     assert answers == [Answer.RUN, Answer.REJECT, Answer.RUN]
+
+
+def test_only_as_much_is_claimed_as_there_are_free_slots_the_urgent_first(consumer, monkeypatch):
+    plain, urgent = ([Envelope(uuid.uuid4(), 1, "probe.echo") for _ in range(2)] for _ in range(2))
+    asked: list[Envelope] = []
+
+    def claim(envelopes, worker, *, in_hand):
+        asked.extend(envelopes)
+        return [Claim(Answer.RUN, Job(pk=envelope.job_id)) for envelope in envelopes]
+
+    running: list[object] = []
+    monkeypatch.setattr(room, "claim", claim)
+    monkeypatch.setattr(JobConsumer, "attempts_in_hand", property(lambda self: running))
+    monkeypatch.setattr(JobConsumer, "_run", lambda self, job, message: running.append(job))
+    monkeypatch.setattr(room, "read_envelope", lambda *_, **__: arriving.pop(0))
+    arriving = [*plain, *urgent]
+    consumer.pool.num_processes = 0  # both plain ones arrive while nothing is free
+    on_message = consumer.create_task_handler()
+    for exchange in ("work-exchange", "work-exchange", "priority-exchange", "priority-exchange"):
+        on_message(SimpleNamespace(headers={}, body=b"", content_type="", delivery_info={"exchange": exchange}))
+    consumer.pool.num_processes = 3
+    consumer._claim_waiting()
+    assert asked == [*reversed(urgent), plain[0]]
+    running.pop()
+    consumer._claim_waiting()
+    assert asked[3:] == [plain[1]]
 
 
 def test_an_outage_is_not_taken_for_a_bad_row(consumer, monkeypatch):
