@@ -159,11 +159,9 @@ CELERY_WORKER_LOST_WAIT = 2.0  # for the outcome of a child that has died; it li
 # A running job is not killed for a lost connection: its outcome is a row, and the redelivered message a duplicate.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_SEND_TASK_EVENTS = True  # for Flower; nothing the platform promises depends on them
-# Exclusive control queues end a worker that reconnects before the broker noticed the old connection go.
+# Replies to remote control: the next connection of a pool must be able to read them. Workers' own: worker/mailbox.py.
 CELERY_CONTROL_QUEUE_EXCLUSIVE = False
 CELERY_CONTROL_QUEUE_DURABLE = True
-CELERY_EVENT_QUEUE_EXCLUSIVE = False
-CELERY_EVENT_QUEUE_DURABLE = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "run/beat-schedule")
