@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 BATCH = 500
 MOST_WAITING = 20_000  # with the broker down for long, older messages are left to the relay: rows cost no memory here
 LONGEST_PAUSE_SECONDS = 5.0
+REFUSED_PAUSE_SECONDS = 0.5
 
 
 class Publisher:
@@ -56,7 +57,7 @@ class Publisher:
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
                 self._in_flight = len(batch)
             try:
-                confirmed = broker.publish(batch)
+                confirmed = _publish(broker, batch)
             except BrokerUnavailable as error:
                 # An idle connection that died is found out here: the first new try comes at once.
                 if pause_seconds:
@@ -79,6 +80,15 @@ class Publisher:
         with self._changed:
             self._in_flight = 0
             self._waiting.extendleft(reversed(batch[: MOST_WAITING - len(self._waiting)]))
+
+
+def _publish(broker: Broker, batch: list[JobMessage]) -> set[str]:
+    """What the broker confirmed at the first or second try: a queue that is just electing its leader refuses all."""
+    confirmed = broker.publish(batch)
+    if refused := [message for message in batch if message.id not in confirmed]:
+        time.sleep(REFUSED_PAUSE_SECONDS)
+        confirmed |= broker.publish(refused)
+    return confirmed
 
 
 _publisher = Publisher()

@@ -31,6 +31,7 @@ class Broker:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
     monkeypatch.setattr(room, "LONGEST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(room, "REFUSED_PAUSE_SECONDS", 0.001)
 
 
 def test_messages_leave_in_order():
@@ -99,3 +100,20 @@ def test_a_fault_of_the_publisher_does_not_end_it():
     publisher.publish([last])
     assert publisher.flush(5)
     assert broker.sent[-1] == last
+
+
+@pytest.mark.parametrize(("refusals", "left_to_the_relay"), [(1, 0), (2, 1)])
+def test_what_the_broker_refuses_is_tried_once_more(refusals, left_to_the_relay, caplog):
+    class Electing(Broker):
+        tries = 0
+
+        def publish(self, messages):
+            self.tries += 1
+            return set() if self.tries <= refusals else super().publish(messages)
+
+    broker = Electing()
+    publisher = Publisher(lambda: broker)
+    publisher.publish([message()])
+    assert publisher.flush(5)
+    assert len(broker.sent) == 1 - left_to_the_relay
+    assert ("the relay will try again" in caplog.text) == bool(left_to_the_relay)
