@@ -161,7 +161,7 @@ def welcome(values: Mapping[str, str]) -> str:
         ),
         ("Flower", values["FLOWER_URL"], values["FLOWER_BASIC_AUTH"].replace(":", " / ")),
     ]
-    if api := values.get("RABBITMQ_API_URL"):
+    if api := values.get("RABBITMQ_API_URL", "").partition(";")[0]:
         url = urlsplit(api)
         rows.append(("RabbitMQ", f"{url.scheme}://{url.hostname}:{url.port}/", f"{url.username} / {url.password}"))
     lines = "\n".join(f"  {name:<11}{url:<36}{login}" for name, url, login in rows)
