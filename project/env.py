@@ -26,7 +26,8 @@ def _address(url: str) -> SplitResult:
     """The URL in its parts. ValueError that quotes nothing of it, since what is wrong is often the password."""
     try:
         address = urlsplit(url)
-        _ = address.port  # read only when asked for
+        if address.scheme != "sqlite":  # sqlite://:memory: has no port, and no login
+            _ = address.port  # read only when asked for
     except ValueError:
         raise ValueError("can not be read; in a login write / as %2F, # as %23, @ as %40") from None
     return address
