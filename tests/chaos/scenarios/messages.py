@@ -82,7 +82,7 @@ def double_delivery(scene: Scene, dice: random.Random) -> None:
         copied += ids
     scene.rest()
     for job_id in copied:
-        wait_for(lambda job_id=job_id: len(scene.events("duplicate", job_id)) >= 4, "the copies to be dropped", 30)
+        wait_for(lambda job_id=job_id: len(scene.events("duplicate", job_id)) >= 4, "the copies to be dropped", 15)
         suppressed = len(scene.events("duplicate", job_id))
         scene.demand(suppressed == 4, f"four duplicates were suppressed, not {suppressed}", job_id)
 
