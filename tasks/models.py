@@ -152,7 +152,7 @@ class JobEvent(models.Model):
         CANCEL_REQUESTED = "cancel_requested", "Cancel requested"
         REPUBLISHED = "republished", "Message was missing; published again"
         DUPLICATE = "duplicate", "Duplicate suppressed"
-        HANDED_BACK = "handed_back", "Handed back by a stopping worker"
+        HANDED_BACK = "handed_back", "Handed back, unspent"
         REPLAYED = "replayed", "Replayed"
 
     id = models.BigAutoField(primary_key=True)

@@ -210,7 +210,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 CAUSES: dict[str, str] = {
     DeadLetter.Reason.PERMANENT: "The task said that no retry can mend this. Mend the cause, then replay.",
     DeadLetter.Reason.EXHAUSTED: "Every attempt of its retry policy failed; this is the error of the last one.",
-    DeadLetter.Reason.WORKER_LOST: "The worker process that ran it disappeared, as often as the retry policy allows.",
+    DeadLetter.Reason.WORKER_LOST: "Its process disappeared, as often as the retry policy or POISON_LIMIT allows.",
     DeadLetter.Reason.TIME_LIMIT: "It ran past its task's time limit and was ended.",
     DeadLetter.Reason.EXPIRED: "Its time had passed before a worker was free to begin.",
     DeadLetter.Reason.UNKNOWN_TASK: "No build that read it knows a task of this name. Deploy the task, then replay.",

@@ -131,7 +131,7 @@ _EVIDENCE = {
     "signal": "Signal",
     "exit_code": "Exit code",
     "peak_memory_bytes": "Peak memory",
-    "kernel_out_of_memory_kills": "Killed by the kernel for memory",
+    "kernel_out_of_memory_kills": "Kernel's memory killer",
     "process_id": "Process",
     "worker": "Worker",
     "host": "Host",
@@ -145,7 +145,7 @@ def evidence(seen: dict[str, Any]) -> list[tuple[str, str]]:
     if size := shown.get("peak_memory_bytes"):
         shown["peak_memory_bytes"] = filesizeformat(size).replace("\xa0", " ")
     if kills := shown.get("kernel_out_of_memory_kills"):
-        shown["kernel_out_of_memory_kills"] = "yes" if kills == 1 else f"{kills} processes at that time"
+        shown["kernel_out_of_memory_kills"] = "struck" if kills == 1 else f"struck {kills} times"
     if at := parse_datetime(str(shown.get("last_sign_of_life", ""))):
         shown["last_sign_of_life"] = f"{at:%Y-%m-%d %H:%M:%S} UTC"
     return [(name, str(shown[key])) for key, name in _EVIDENCE.items() if key in shown]

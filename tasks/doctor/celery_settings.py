@@ -36,11 +36,10 @@ _SAFE = (
     Safety("broker_connection_retry_on_startup", True, "a worker that starts before its broker ends"),
     Safety("broker_connection_max_retries", None, "a worker gives up on a broker that is away for long"),
     Safety("broker_channel_error_retry", True, "an error on one channel ends the worker"),
-    Safety("control_queue_exclusive", False, "a worker that reconnects quickly ends (405 RESOURCE_LOCKED)"),
-    Safety("event_queue_exclusive", False, "Flower, reconnecting quickly, is refused its queue"),
     Safety("timezone", "UTC", "schedules shift with daylight saving"),
 )
 _TASK_CLASS = "tasks.worker.execution:JobTask"
+_CONTROL_CLASS = "tasks.worker.mailbox:Control"
 _REMEDY = "Take the override out: project/settings.py has the safe value. Restart the workers."
 
 
@@ -61,6 +60,8 @@ def celery_settings() -> Iterator[Finding]:
         yield Finding("broker_heartbeat is off: a connection that died without a word is never noticed", _REMEDY)
     if current_app.task_cls != _TASK_CLASS:
         yield Finding("the app's task class is another: MemoryError or SystemExit in a task ends its worker", _REMEDY)
+    if current_app.control_cls != _CONTROL_CLASS:
+        yield Finding("the app's control class is another: a worker that reconnects quickly ends (405)", _REMEDY)
 
 
 CHECKS = (Check("celery-settings", "every setting that keeps a promise is as it should be", celery_settings),)

@@ -1,5 +1,6 @@
 """One attempt as the worker's main process sees it: sent to the pool, watched, recorded, then acknowledged."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -90,7 +91,7 @@ class AttemptRequest(Request):
         error = getattr(error, "exc", error)
         if isinstance(error, PoolTimeLimit):
             return self.on_timeout(soft=False, timeout=self.task.time_limit)
-        how = str(error) or type(error).__name__
+        how = re.sub(r" Job: \d+\.$", "", str(error)) or type(error).__name__  # the pool's own number of it
         evidence = self._witness.testify(self.id, self.worker_pid, how)
         lost = WorkerLost(f"attempt {self.job.attempt} on {self.hostname}: {how}")
         self._end(lost_outcome(self.job, lost, DeadLetter.Reason.WORKER_LOST, evidence))

@@ -168,8 +168,7 @@ def lost_outcome(job: Job, error: Exception, reason: str, evidence: dict[str, An
     """
     policy = registry.get(job.task).retry if job.task in registry else RetryPolicy()
     outcome = Outcome.of_error(error, policy, job.attempt - job.attempt_base, reason=reason)
-    if outcome.lost:
-        outcome = replace(outcome, evidence=evidence or {})
-        if job.lost_deliveries + 1 >= settings.TASKS_POISON_LIMIT:
-            outcome = replace(outcome, retry_in_seconds=None)
+    outcome = replace(outcome, traceback="", evidence=evidence or {})  # nothing was raised that could be traced
+    if outcome.lost and job.lost_deliveries + 1 >= settings.TASKS_POISON_LIMIT:
+        outcome = replace(outcome, retry_in_seconds=None)
     return outcome
