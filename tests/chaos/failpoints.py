@@ -1,6 +1,6 @@
 """Places where a process kills itself with SIGKILL, at the one moment that no fault from outside would ever hit.
 
-A scenario arms one by making a file of its name; the first process that gets there takes the file away and dies.
+A scenario arms one by making a file of its name; the first process that gets there puts its process id on it and dies.
 """
 
 import os
@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from compose.private import pids
 
 AFTER_COMMIT = "die-after-commit"
 BETWEEN_MESSAGES = "die-between-messages"
@@ -20,14 +22,17 @@ def arm(directory: Path, name: str) -> None:
     (directory / name).touch()
 
 
-def is_armed(directory: Path, name: str) -> bool:
-    return (directory / name).exists()
+def struck(directory: Path, name: str) -> bool:
+    """Whether a process got there since it was armed, and is gone."""
+    victims = [int(path.suffix[1:]) for path in directory.glob(f"{name}.*")]
+    return not (directory / name).exists() and not pids.table().keys() & victims
 
 
 def reach(name: str) -> None:
     """Die here, if that is wanted."""
     try:
-        Path(os.environ["CHAOS_DIRECTORY"], name).unlink()
+        armed = Path(os.environ["CHAOS_DIRECTORY"], name)
+        armed.rename(armed.with_suffix(f".{os.getpid()}"))
     except (KeyError, FileNotFoundError):
         return
     os.kill(os.getpid(), signal.SIGKILL)

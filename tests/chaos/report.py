@@ -8,6 +8,7 @@ from tests.chaos.verdict import Evidence, Figures, Miss
 
 HEADINGS = ("accepted", "ended", "redelivered", "duplicates suppressed", "effects repeated", "lost", "seconds")
 MOST_MISSES = 12
+MOST_EVENTS = 20
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ def misses(played: Played) -> str:
     for miss in played.misses[:MOST_MISSES]:
         lines.append(f"    {miss.job_id or played.name}: {miss.what}")
         if played.evidence and miss.job_id in played.evidence.events:
-            history = (f"{event.kind}#{event.attempt}" for event in played.evidence.events[miss.job_id])
+            history = [f"{event.kind}#{event.attempt}" for event in played.evidence.events[miss.job_id]]
+            if len(history) > MOST_EVENTS:
+                history[MOST_EVENTS // 2 : -MOST_EVENTS // 2] = ["…"]
             lines.append(f"      {played.evidence.rows[miss.job_id].state}; history: {' '.join(history)}")
     if len(played.misses) > MOST_MISSES:
         lines.append(f"    and {len(played.misses) - MOST_MISSES} more")

@@ -51,9 +51,13 @@ def play(stage: Stage, scenario: Scenario, seed: int, mutation: str) -> Played:
         with played(stage, scenario, seed, mutation) as scene:
             try:
                 scenario.body(scene, scene.dice)
+            except signals.Stopped:
+                raise
             except Exception as error:  # a fault that could not be made, or a wait in vain
                 scene.demand(False, f"{type(error).__name__}: {error}")
             figures, misses, evidence = scene.verdict()
+    except signals.Stopped:
+        raise
     except Exception as error:
         misses = [*misses, Miss(None, f"the stage failed: {type(error).__name__}: {error}")]
     return Played(scenario.name, figures, misses, evidence, time.monotonic() - begin, directory)

@@ -24,6 +24,7 @@ class Scenario:
     cluster: bool = False
     proxied: bool = False
     seasoned: bool = False
+    copies: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     broker_settings: Mapping[str, int] = field(default_factory=dict)
 
@@ -36,7 +37,8 @@ def scenario(*red_under: str, **setting: object) -> Callable[[Body], Body]:
 
     ``workers`` and ``webs`` run when it begins, under a load unless ``webs`` is 0. ``cluster``: on three nodes of
     RabbitMQ instead of one. ``proxied``: the platform reaches the broker through ``scene.proxy``. ``seasoned``: the
-    broker has been restarted in good order since its queues were made (docs/reliability.md, "Limits"). ``environment``
+    broker has been restarted in good order since its queues were made (docs/reliability.md, "Limits"). ``copies``:
+    publishers may not learn what arrived, so that messages come twice without a word. ``environment``
     is added to that of the processes, ``broker_settings`` to the single node's.
     """
 

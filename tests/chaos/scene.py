@@ -18,6 +18,7 @@ from django_celery_results.models import TaskResult
 from kombu import Connection
 from PIL import Image
 
+from compose.private import signals
 from compose.private.cluster import Cluster
 from compose.private.postgresql import PostgreSQL
 from compose.private.rabbitmq import RabbitMQ
@@ -84,7 +85,8 @@ class Scene:
         return [*self.workers, *self.webs]
 
     def moment(self, low: float = 0.4, high: float = 1.6) -> None:
-        """Let the load run on for a random while."""
+        """Let the load run on for a random while. Stopped when somebody asks for the end of it all."""
+        signals.check()
         time.sleep(self.dice.uniform(low, high))
 
     def place(self, *orders: Order) -> list[UUID]:
@@ -148,7 +150,7 @@ class Scene:
         failpoints.arm(self.directory, name)
 
     def wait_until_struck(self, name: str) -> None:
-        wait_for(lambda: not failpoints.is_armed(self.directory, name), f"a process to {name.replace('-', ' ')}")
+        wait_for(lambda: failpoints.struck(self.directory, name), f"a process to {name.replace('-', ' ')}")
 
     def lost_attempts(self) -> int:
         """Attempts that were recorded as lost with their process."""
@@ -174,6 +176,7 @@ class Scene:
         while evidence.unfinished() and time.monotonic() < min(deadline, changed_at + SILENCE_SECONDS):
             if (newest := JobEvent.objects.count()) != latest:
                 latest, changed_at = newest, time.monotonic()
+            signals.check()
             time.sleep(0.2)
 
     def demand(self, holds: bool, what: str, job_id: UUID | None = None) -> None:
@@ -184,6 +187,7 @@ class Scene:
     def gather(self) -> Evidence:
         found = evidence.gather(self.load.accepted, self.directory, self.catcher)
         found.strangers_expected, found.evidence_expected = self.strangers_expected, self.evidence_expected
+        found.copies_expected = self.scenario.copies
         return found
 
     def verdict(self) -> tuple[Figures, list[Miss], Evidence]:

@@ -10,7 +10,7 @@ from tasks.api import JobContext, PermanentError, RetryPolicy, task
 from tests.chaos import effects
 
 # An innocent job may be hit many times and must still succeed: what is on trial is the platform, not the policy.
-PATIENT = RetryPolicy(max_attempts=60, base_seconds=0.1, cap_seconds=1.0)
+PATIENT = RetryPolicy(max_attempts=20, base_seconds=0.1, cap_seconds=1.0)
 STRICT = RetryPolicy(max_attempts=3, base_seconds=0.1, cap_seconds=0.3)
 MEGABYTE = 1 << 20
 

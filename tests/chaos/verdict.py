@@ -43,6 +43,8 @@ class Evidence:
     """All that is judged. ``wanted`` has the final state that each accepted job owes.
 
     ``effects`` counts what the outside saw by (job, attempt), where the attempt is None if the outside can not tell.
+    Strangers are dead letters of no job; evidence is what the broker adds to a letter; copies are messages of which
+    nobody knows whether the first one had arrived.
     """
 
     wanted: Mapping[UUID, str]
@@ -52,6 +54,7 @@ class Evidence:
     effects: Counter[tuple[UUID, int | None]]
     strangers_expected: bool = False
     evidence_expected: bool = True
+    copies_expected: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,16 @@ class Figures:
 def judge(evidence: Evidence) -> tuple[Figures, list[Miss]]:
     """The figures, and everything that does not add up; an empty list is a pass."""
     lost = [*_jobs_lost(evidence), *_effects_missing(evidence)]
-    rules = (_wrong_ends, _unasked, _two_ends, _history, _effects_unexplained, _letters_missing, _strangers)
+    rules = (
+        _wrong_ends,
+        _unasked,
+        _two_ends,
+        _history,
+        _duplicates_unexplained,
+        _effects_unexplained,
+        _letters_missing,
+        _strangers,
+    )
     told = [event for events in evidence.events.values() for event in events]
     figures = Figures(
         accepted=len(evidence.wanted),
@@ -159,6 +171,21 @@ def _history(evidence: Evidence) -> Iterator[Miss]:
     for job_id, row in evidence.rows.items():
         if (told := rebuilt(evidence.events.get(job_id, ()))) != row:
             yield Miss(job_id, f"has a history that tells of {told}, and a row that says {row}")
+
+
+def _duplicates_unexplained(evidence: Evidence) -> Iterator[Miss]:
+    """A message that was suppressed was delivered again, published again for a reason that the history tells, or was no
+    message but an outcome that came late. Copies without a word are for a broker that broke while it was asked."""
+    if evidence.copies_expected:
+        return
+    for job_id, events in evidence.events.items():
+        sent_again = any(event.kind in ("republished", "handed_back", "replayed") for event in events)
+        for event in events:
+            told = sent_again or event.detail.keys() & {"redelivered", "outcome", "dead"}
+            if event.kind == "duplicate" and not told:
+                yield Miss(
+                    job_id, f"attempt {event.attempt} was suppressed as a duplicate, and nobody had sent it again"
+                )
 
 
 def _effects_unexplained(evidence: Evidence) -> Iterator[Miss]:

@@ -9,7 +9,7 @@ from tests.chaos.scene import Scene
 from tests.waiting import wait_for
 
 
-@scenario("no-reconnect", seasoned=True)
+@scenario("no-reconnect", seasoned=True, copies=True)
 def broker_restart(scene: Scene, dice: random.Random) -> None:
     """RabbitMQ is stopped and started, then killed and started, under running jobs: workers connect again by
     themselves, outcomes do not depend on it, and redelivered messages are duplicates."""
@@ -21,7 +21,7 @@ def broker_restart(scene: Scene, dice: random.Random) -> None:
         scene.moment(2, 4)
 
 
-@scenario("relay-off", seasoned=True)
+@scenario("relay-off", seasoned=True, copies=True)
 def broker_sigkill_mid_publish(scene: Scene, dice: random.Random) -> None:
     """RabbitMQ is killed while the relay publishes two hundred jobs that are due: what was not confirmed is published
     again when it is back, and a message too many is a duplicate."""
@@ -32,7 +32,7 @@ def broker_sigkill_mid_publish(scene: Scene, dice: random.Random) -> None:
     scene.broker.start()
 
 
-@scenario("publish-in-request")
+@scenario("publish-in-request", copies=True)
 def broker_down_while_accepting(scene: Scene, dice: random.Random) -> None:
     """RabbitMQ is stopped for ten seconds: the API accepts as fast as ever, since nobody who enqueues waits for the
     broker, and the backlog runs when it is back."""
@@ -48,7 +48,7 @@ def broker_down_while_accepting(scene: Scene, dice: random.Random) -> None:
     scene.broker.start()
 
 
-@scenario("relay-off")
+@scenario("relay-off", copies=True)
 def broker_wiped(scene: Scene, dice: random.Random) -> None:
     """RabbitMQ loses its disk and comes back empty: queues are declared again, and every queued job gets a new message,
     because the rows are the truth."""
@@ -72,7 +72,7 @@ def queue_purged(scene: Scene, dice: random.Random) -> None:
             scene.on_broker(lambda channel, queue=queue: channel.queue_purge(queue))
 
 
-@scenario("relay-off")
+@scenario("relay-off", copies=True)
 def queue_deleted(scene: Scene, dice: random.Random) -> None:
     """Queues are deleted with jobs in them, and an exchange too: all is declared again, and the relay publishes what
     went with them."""
@@ -86,7 +86,7 @@ def queue_deleted(scene: Scene, dice: random.Random) -> None:
     scene.moment()
 
 
-@scenario("outbox-off")
+@scenario("outbox-off", copies=True)
 def broker_alarm(scene: Scene, dice: random.Random) -> None:
     """RabbitMQ has a memory alarm and takes no message for longer than anybody waits for a confirm: what was not
     confirmed is published later, and copies are dropped."""
@@ -98,7 +98,7 @@ def broker_alarm(scene: Scene, dice: random.Random) -> None:
         scene.broker.clear_alarm()
 
 
-@scenario("outbox-off")
+@scenario("outbox-off", copies=True)
 def broker_frozen(scene: Scene, dice: random.Random) -> None:
     """RabbitMQ stands still for longer than every timeout, with connections open: nothing hangs when it goes on, and
     workers lose no attempt over it, because signs of life do not pass through the broker."""
@@ -110,7 +110,7 @@ def broker_frozen(scene: Scene, dice: random.Random) -> None:
     scene.demand(scene.lost_attempts() == 0, f"{scene.lost_attempts()} attempts were taken for lost")
 
 
-@scenario("no-reconnect")
+@scenario("no-reconnect", copies=True)
 def worker_before_broker(scene: Scene, dice: random.Random) -> None:
     """A worker is started while RabbitMQ is down: it waits, and works when the broker is there."""
     scene.broker.stop()
@@ -122,7 +122,7 @@ def worker_before_broker(scene: Scene, dice: random.Random) -> None:
     scene.moment()
 
 
-@scenario("no-reconnect", broker_settings={"consumer_timeout": 4_000, "channel_tick_interval": 1_000})
+@scenario("no-reconnect", broker_settings={"consumer_timeout": 4_000, "channel_tick_interval": 1_000}, copies=True)
 def ack_timeout(scene: Scene, dice: random.Random) -> None:
     """RabbitMQ closes the channels of workers whose jobs outlast its consumer_timeout: they reconnect, the jobs
     go on and are recorded, and their messages are duplicates."""

@@ -6,7 +6,7 @@ from tests.chaos.scenario import scenario
 from tests.chaos.scene import Scene
 
 
-@scenario("single-node", cluster=True)
+@scenario("single-node", cluster=True, copies=True)
 def broker_node_lost(scene: Scene, dice: random.Random) -> None:
     """One node of three is killed, the one that the workers are connected to: they go on with the others, where every
     queue has a replica."""
@@ -20,7 +20,7 @@ def broker_node_lost(scene: Scene, dice: random.Random) -> None:
         node.start()
 
 
-@scenario("single-node", cluster=True)
+@scenario("single-node", cluster=True, copies=True)
 def broker_partition(scene: Scene, dice: random.Random) -> None:
     """One node is cut off from the other two: it pauses, its clients move to the majority, and nothing is decided on
     both sides."""

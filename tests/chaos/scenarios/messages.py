@@ -68,7 +68,7 @@ def _send(scene: Scene, kind: str) -> str:
     return message_id
 
 
-@scenario("fencing-off")
+@scenario("fencing-off", copies=True)
 def double_delivery(scene: Scene, dice: random.Random) -> None:
     """Each message of forty jobs is delivered five times: each job runs once, and four duplicates stand in its history,
     because a claim is a compare-and-set."""

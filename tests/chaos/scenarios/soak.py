@@ -9,7 +9,7 @@ from tests.chaos.scenario import scenario
 from tests.chaos.scene import Scene
 
 
-@scenario("supervision-off", "relay-off", seasoned=True)
+@scenario("supervision-off", "relay-off", seasoned=True, copies=True)
 def soak(scene: Scene, dice: random.Random) -> None:
     """Workers, children, sessions, queues and RabbitMQ itself are struck in random order, a dozen blows in half a
     minute under four hundred jobs: the sum still adds up."""

@@ -45,7 +45,12 @@ FINE = {
     "handed back": evidence(
         "succeeded", 2, [QUEUED, RUN_1, Event("handed_back", 1), RUN_2, DONE_2], {2: 1}, base=1
     ),
-    "a late outcome": evidence("succeeded", 2, [*RUN_TWICE, Event("duplicate", 1)], {1: 1, 2: 1}),
+    "a late outcome": evidence(
+        "succeeded", 2, [*RUN_TWICE, Event("duplicate", 1, {"outcome": "succeeded"})], {1: 1, 2: 1}
+    ),
+    "a message delivered again": evidence(events=[*WELL, Event("duplicate", 1, {"redelivered": True})]),
+    "a message published again": evidence(events=[QUEUED, Event("republished"), RUN_1, DONE_1, Event("duplicate", 1)]),
+    "a copy of which nobody knew": evidence(events=[*WELL, Event("duplicate", 1)], copies_expected=True),
     "dead as it should be": evidence("dead", 1, [QUEUED, RUN_1, DEAD_1], {}, wanted="dead", letters=[COLLECTED]),
     "replayed": evidence(
         "succeeded", 2, [QUEUED, RUN_1, DEAD_1, Event("replayed", 1), RUN_2, DONE_2], {2: 1}, base=1
@@ -82,6 +87,7 @@ WRONG = {
     ),
     "two ends": (evidence(events=[*WELL, DONE_1]), "ended twice: succeeded, then succeeded"),
     "a row without history": (evidence("succeeded", 2, WELL, {2: 1}), "has a history that tells of"),
+    "a copy that nobody sent": (evidence(events=[*WELL, Event("duplicate", 1)]), "nobody had sent it again"),
     "no letter": (evidence("dead", 1, [QUEUED, RUN_1, DEAD_1], {}, wanted="dead"), "is dead without a dead letter"),
     "no evidence": (
         evidence("dead", 1, [QUEUED, RUN_1, DEAD_1], {}, wanted="dead", letters=[Letter(JOB, 1, "x", False)]),
