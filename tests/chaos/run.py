@@ -10,7 +10,7 @@ from compose.private import signals
 from tests.chaos import report
 from tests.chaos.report import Played
 from tests.chaos.scenario import Scenario
-from tests.chaos.scene import played
+from tests.chaos.setting import played
 from tests.chaos.stage import Stage, opened
 from tests.chaos.verdict import Figures, Miss
 

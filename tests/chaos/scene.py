@@ -1,22 +1,16 @@
-"""One scenario on the stage: its processes, its load, its faults' handles, and in the end its verdict."""
+"""What a scenario's body can reach: processes, servers, load and proxy, all to be broken, and the verdict."""
 
-import os
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
-from django.db import connection, connections
+from django.db import connection
 from django_celery_results.models import TaskResult
 from kombu import Connection
-from PIL import Image
 
 from compose.private import signals
 from compose.private.cluster import Cluster
@@ -25,26 +19,19 @@ from compose.private.rabbitmq import RabbitMQ
 from project.demo.catcher import Catcher
 from tasks import publisher
 from tasks.api import JobState
-from tasks.models import ApiToken, Job, JobEvent
+from tasks.models import Job, JobEvent
 from tests.chaos import evidence, failpoints
 from tests.chaos.load import LONGEST_ANSWER_SECONDS, Load
-from tests.chaos.orders import Order, errand, picture, report
-from tests.chaos.processes import PlatformProcess, Web, Worker, free_port
+from tests.chaos.orders import Order, errand
+from tests.chaos.processes import PlatformProcess, Web, Worker
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenario import Scenario
-from tests.chaos.stage import Stage, make_vhost, use_broker, use_database
+from tests.chaos.stage import Stage, make_vhost
 from tests.chaos.verdict import Evidence, Figures, Miss, judge
 from tests.waiting import wait_for
 
 LONGEST_SECONDS = 150  # to come to rest after the load has ended
 SILENCE_SECONDS = 25  # nothing happened for so long: nothing will
-ENVIRONMENT = {
-    "EXTRA_APPS": "tests.probes,project.demo,tests.chaos",
-    "RELAY_GRACE_SECONDS": "2",
-    "WORKER_STALE_SECONDS": "5",
-    "BROKER_HEARTBEAT_SECONDS": "4",
-    "POISON_LIMIT": "50",  # innocent jobs are hit often; the scenario about poison sets its own
-}
 
 
 @dataclass
@@ -202,77 +189,3 @@ class Scene:
         found = self.gather()
         figures, misses = judge(found)
         return figures, [*misses, *self._misses], found
-
-
-@contextmanager
-def played(stage: Stage, scenario: Scenario, seed: int, mutation: str) -> Iterator[Scene]:
-    """The scene with its processes ready and its load running; all ended afterwards, whatever happens."""
-    directory = stage.directory / scenario.name
-    directory.mkdir(parents=True, exist_ok=True)
-    with (
-        stage.broker_set(scenario.broker_settings),
-        stage.addresses(scenario.name, cluster=scenario.cluster) as addresses,
-        Catcher() as catcher,
-    ):
-        use_database(addresses["DATABASE_URL"])
-        use_broker(addresses)
-        proxy = Proxy(_address(addresses["BROKER_URL"]))
-        environment = {
-            **os.environ,
-            **ENVIRONMENT,
-            **addresses,
-            "EMAIL_URL": catcher.url,
-            "CHAOS_DIRECTORY": str(directory),
-            "CHAOS_MUTATION": mutation,
-            **scenario.environment,
-        }
-        if scenario.proxied:
-            environment["BROKER_URL"] = _through(addresses["BROKER_URL"], proxy)
-        workers = [Worker(f"worker-{n}", directory, environment) for n in range(1, scenario.workers + 1)]
-        webs = [Web(f"web-{n}", directory, environment, port=free_port()) for n in range(1, scenario.webs + 1)]
-        _, token = ApiToken.issue("chaos", ["jobs:write"])
-        load = Load([web.url for web in webs], token, f"{seed} {scenario.name}")
-        dice = random.Random(f"{seed} {scenario.name}")
-        scene = Scene(stage, scenario, dice, directory, environment, addresses, catcher, load, workers, webs, proxy)
-        try:
-            if scenario.seasoned:
-                stage.season()
-            for process in scene.processes:
-                process.launch()
-            for process in scene.processes:
-                process.wait_until_ready()
-            if webs:
-                load.place(report(), picture(_small_picture()))
-            load.start()
-            yield scene
-        finally:
-            load.stop()
-            for process in scene.processes:
-                process.ask_to_end()
-            for process in scene.processes:
-                process.end()
-            stage.mend()
-            evidence.delete_files()
-            connections.close_all()
-            use_broker(addresses)
-            proxy.close()
-
-
-def _address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "127.0.0.1", parts.port or 5672
-
-
-def _through(url: str, proxy: Proxy) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}").geturl()
-
-
-def _small_picture() -> str:
-    """Name of a stored picture that takes no time to convert."""
-    name = "chaos/small.png"
-    if not default_storage.exists(name):
-        content = ContentFile(b"")
-        Image.new("RGB", (320, 200), (90, 140, 235)).save(content.file, "PNG")
-        default_storage.save(name, content)
-    return name

@@ -43,9 +43,14 @@ def broker_down_while_accepting(scene: Scene, dice: random.Random) -> None:
     while time.monotonic() < begin + 10:
         scene.load.post(errand(), dice)
         scene.moment(0.1, 0.4)
-    slowest = scene.load.slowest_answer_seconds
-    scene.demand(slowest < 4, f"with the broker down an answer took {slowest:.1f} s")
+    _demand_fast_answers(scene)
     scene.broker.start()
+
+
+def _demand_fast_answers(scene: Scene) -> None:
+    """Fast is what nobody gets who waits for the broker; a busy machine may take its time."""
+    slowest = scene.load.slowest_answer_seconds
+    scene.demand(slowest < 5, f"with a broker that takes nothing, an answer over HTTP took {slowest:.1f} s")
 
 
 @scenario("relay-off", copies=True)
@@ -86,16 +91,18 @@ def queue_deleted(scene: Scene, dice: random.Random) -> None:
     scene.moment()
 
 
-@scenario("outbox-off", copies=True)
+@scenario("publish-in-request", copies=True)
 def broker_alarm(scene: Scene, dice: random.Random) -> None:
-    """RabbitMQ has a memory alarm and takes no message for longer than anybody waits for a confirm: what was not
-    confirmed is published later, and copies are dropped."""
+    """RabbitMQ has a memory alarm and takes no message for longer than anybody waits for a confirm: the API accepts as
+    fast as ever, what was not confirmed is published again, and copies are dropped."""
     scene.moment()
+    scene.load.slowest_answer_seconds = 0
     scene.broker.set_alarm()
     try:
         scene.moment(14, 16)
     finally:
         scene.broker.clear_alarm()
+    _demand_fast_answers(scene)
 
 
 @scenario("outbox-off", copies=True)
