@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Count, DurationField, ExpressionWrapper, F, Min
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Min, Q
 from django.db.models.functions import Now
 
 from tasks.doctor.check import Check, Finding
@@ -13,14 +13,18 @@ from tasks.states import JobState
 
 
 def waiting() -> Iterator[Finding]:
-    """Twice the grace: the relay takes one to miss a message, and has then published it again."""
-    grace = timedelta(seconds=settings.TASKS_RELAY_GRACE_SECONDS)
-    late = Job.objects.filter(state=JobState.QUEUED, queued_at__lt=Now() - 2 * grace)
+    """Twice the grace: the relay takes one to miss a message, and has then published it again. A queue whose jobs run,
+    or have just ended, is only long, which /health/queue watches."""
+    long_ago = Now() - 2 * timedelta(seconds=settings.TASKS_RELAY_GRACE_SECONDS)
+    late = Job.objects.filter(state=JobState.QUEUED, queued_at__lt=long_ago)
     for line in _by_queue(late, "queued_at"):
-        yield Finding(
-            f"{line['count']} jobs of {line['queue']} wait unclaimed, the oldest for {_age(line)}",
-            "Give the queue more workers; if it has idle ones, see their logs.",
-        )
+        of_the_queue = Job.objects.filter(queue=line["queue"])
+        moves = Q(state=JobState.RUNNING) | Q(finished_at__gte=long_ago)
+        if not of_the_queue.filter(moves).exists():
+            yield Finding(
+                f"{line['count']} jobs of {line['queue']} wait, the oldest for {_age(line)}, and none of it runs",
+                "Give the queue workers; if it has idle ones, see their logs.",
+            )
 
 
 def overdue() -> Iterator[Finding]:
@@ -43,6 +47,6 @@ def _age(line) -> str:
 
 
 CHECKS = (
-    Check("waiting-jobs", "no job waits for longer than the relay's grace", waiting, needs=("database",)),
-    Check("overdue-jobs", "what is due is queued", overdue, needs=("database",)),
+    Check("waiting-jobs", "no queue stands still", waiting, needs=("database", "migrations")),
+    Check("overdue-jobs", "what is due is queued", overdue, needs=("database", "migrations")),
 )

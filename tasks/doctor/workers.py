@@ -109,7 +109,7 @@ def _silence() -> timedelta:
     return timedelta(seconds=settings.TASKS_WORKER_STALE_SECONDS)
 
 
-_ROWS = ("database",)
+_ROWS = ("database", "migrations")
 CHECKS = (
     Check("workers", "at least one is alive", alive, needs=_ROWS),
     Check("silent-workers", "none fell silent without signing off", silent, needs=_ROWS),

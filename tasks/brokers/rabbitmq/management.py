@@ -13,14 +13,18 @@ TIMEOUT_SECONDS = 5
 
 
 class Management:
-    """The API at ``url``; of several nodes the first that answers. Methods raise httpx.HTTPError when none does."""
+    """The API at ``url``; of several nodes the first that answers. Methods raise httpx.HTTPError when none does, or
+    what answers is no such API."""
 
     def __init__(self, url: str):
         self._nodes = nodes(url)
 
     def get(self, path: str) -> Any:
         """The JSON at ``path``, for example ``nodes`` or f"policies/{vhost()}"."""
-        return self._ask("GET", path).json()
+        try:
+            return self._ask("GET", path).json()
+        except ValueError:  # say the page of a proxy
+            raise httpx.HTTPError("RABBITMQ_API_URL leads to something that answers no JSON") from None
 
     def put(self, path: str, body: dict[str, Any]) -> None:
         self._ask("PUT", path, json=body)
@@ -37,7 +41,10 @@ def _request(node: str, method: str, path: str, **content: Any) -> httpx.Respons
     parts = urlsplit(node)
     url = f"{parts.scheme}://{parts.hostname}:{parts.port or 15672}{parts.path.rstrip('/')}/{path}"
     login = (unquote(parts.username or ""), unquote(parts.password or ""))
-    return httpx.request(method, url, auth=login, timeout=TIMEOUT_SECONDS, **content).raise_for_status()
+    try:
+        return httpx.request(method, url, auth=login, timeout=TIMEOUT_SECONDS, **content).raise_for_status()
+    except httpx.InvalidURL:
+        raise httpx.HTTPError("RABBITMQ_API_URL can not be read as a URL") from None
 
 
 def configured() -> Management | None:

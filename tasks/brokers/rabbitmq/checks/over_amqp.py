@@ -89,7 +89,10 @@ class AmqpChecks:
                     "waited in it are published again.",
                 )
 
-    def consumers(self) -> Iterator[Finding]:
+    def consumers(self) -> Iterator[Finding | Unknown]:
+        if not any(self._counts.get(queue.name) for queue in celery_queues()):
+            yield Unknown("no queue is there", "Run `manage.py topology apply`, then start a worker.")
+            return
         deserted = {
             queue.name: counted.ready
             for queue in celery_queues()

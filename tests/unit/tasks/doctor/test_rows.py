@@ -212,11 +212,21 @@ def test_sqlite_with_workers_on_two_hosts_is_found(monkeypatch):
 def test_jobs_that_wait_for_longer_than_the_relay_takes_are_found(settings):
     settings.TASKS_RELAY_GRACE_SECONDS = 15
     make_job(queued_at=ago(seconds=25))
-    make_job(JobState.SUCCEEDED, queued_at=ago(hours=1))
+    make_job(JobState.SUCCEEDED, queued_at=ago(hours=1), finished_at=ago(hours=1))
     assert findings(jobs.waiting()) == []
     make_job(queued_at=ago(seconds=65))
     (what,) = findings(jobs.waiting())
-    assert what.startswith("1 jobs of work-queue wait unclaimed, the oldest for 0:01:0")
+    assert what.startswith("1 jobs of work-queue wait, the oldest for 0:01:0")
+    make_job(JobState.RUNNING, queue="email-queue")
+    assert len(findings(jobs.waiting())) == 1
+
+
+@pytest.mark.parametrize("values", [{"state": JobState.RUNNING}, {"state": JobState.SUCCEEDED}])
+def test_a_long_queue_that_moves_is_no_finding(settings, values):
+    settings.TASKS_RELAY_GRACE_SECONDS = 15
+    make_job(queued_at=ago(hours=1))
+    make_job(**values)
+    assert findings(jobs.waiting()) == []
 
 
 @pytest.mark.parametrize("state", [JobState.SCHEDULED, JobState.RETRYING])
