@@ -65,7 +65,7 @@ class Job(models.Model):
     lost_deliveries = models.PositiveIntegerField(
         default=0,
         db_default=0,
-        help_text="Deliveries since the latest replay that ended with their process, not with an outcome.",
+        help_text="Its latest deliveries, in a row, that ended with their process and not with an outcome.",
     )
     worker = models.ForeignKey(WorkerProcess, null=True, blank=True, on_delete=models.SET_NULL, db_index=False)
 

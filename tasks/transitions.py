@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 from django.db.models.functions import Now
 
 from tasks.models import Job, JobEvent
@@ -17,14 +18,16 @@ def change(
     source: JobState | Iterable[JobState],
     target: JobState,
     attempt: int | None = None,
+    burn: bool = False,
     kind: str | None = None,
     detail: dict[str, Any] | None = None,
     **values: Any,
 ) -> bool:
     """Move the job from ``source`` to ``target``; False, and nothing changed, when somebody else was first.
 
-    ``attempt`` fences: the job must still be at it. ``values`` are further columns to set, ``kind`` and ``detail`` the
-    event, which is called like the target unless told otherwise. ValueError for a change that is never legal.
+    ``attempt`` fences: the job must still be at it. ``burn`` uses up the next number as well: a message may bear it
+    that must not count any more. ``values`` are further columns to set, ``kind`` and ``detail`` the event, which is
+    called like the target unless told otherwise. ValueError for a change that is never legal.
     """
     sources = {source} if isinstance(source, JobState) else set(source)
     for state in sources:
@@ -33,9 +36,11 @@ def change(
     if target in FINAL:
         values.setdefault("finished_at", Now())
     fence = {} if attempt is None else {"attempt": attempt}
+    if burn:
+        values["attempt"] = F("attempt") + 1
     with transaction.atomic():
         if not Job.objects.filter(pk=job_id, state__in=sources, **fence).update(state=target, **values):
             return False
-        at = Job.objects.values_list("attempt", flat=True).get(pk=job_id) if attempt is None else attempt
+        at = Job.objects.values_list("attempt", flat=True).get(pk=job_id) if attempt is None else attempt + burn
         JobEvent.objects.create(job_id=job_id, kind=kind or target, attempt=at, detail=detail or {})
     return True

@@ -112,7 +112,7 @@ def _compare_and_set(envelopes: Sequence[Envelope], worker: WorkerProcess) -> di
         WHERE id IN (
             SELECT id FROM tasks_job
             WHERE state = 'queued' AND (id, attempt, task) IN (VALUES {rows})
-              AND (expires_at IS NULL OR expires_at > {now})
+              AND (expires_at IS NULL OR started_at IS NOT NULL OR expires_at > {now})
             {skip}
         )
         RETURNING {columns}
@@ -147,7 +147,7 @@ def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str],
         return Claim(Answer.REJECT, why=f"names task {envelope.task}, its job is a {job.task}")
     if job.state == JobState.QUEUED and job.attempt == envelope.attempt - 1:
         return _claim_late(job, envelope, worker)
-    if job.state == JobState.DEAD and envelope.attempt in (job.attempt, job.attempt + 1):
+    if job.state == JobState.DEAD and envelope.attempt == job.attempt:
         # Its worker died between the burial and the rejection: the dead queue still gets its evidence.
         return Claim(Answer.REJECT, why="is dead")
     if job.state == JobState.RUNNING and job.attempt == envelope.attempt:
@@ -167,7 +167,7 @@ def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str],
 
 def _claim_late(job: Job, envelope: Envelope, worker: WorkerProcess) -> Claim:
     """The job is waiting, and yet the claim passed it over: it has expired, or somebody held its row just then."""
-    if job.expires_at and Job.objects.filter(pk=job.pk, expires_at__lte=Now()).exists():
+    if Job.objects.filter(pk=job.pk, expires_at__lte=Now(), started_at=None).exists():
         bury(job, JobState.QUEUED, reason=DeadLetter.Reason.EXPIRED, error=f"not begun by {job.expires_at:%c} UTC")
         return Claim(Answer.REJECT, why="expired")
     claimed = _compare_and_set([envelope], worker)

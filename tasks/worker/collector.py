@@ -6,12 +6,14 @@ import logging
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from tasks.brokers import DeadMessage
 from tasks.dead_letters import bury
+from tasks.dispatch import publish_on_commit
 from tasks.models import DeadLetter, Job, JobEvent
 from tasks.states import JobState
 from tasks.worker.envelope import Envelope, WrongMessage, job_and_attempt_of, read_envelope
@@ -75,8 +77,7 @@ def _collect(dead: DeadMessage) -> None:
 
 
 def _keep_with_job(dead: DeadMessage, envelope: Envelope, evidence: dict[str, Any]) -> None:
-    waiting = Job.objects.filter(pk=envelope.job_id, state=JobState.QUEUED, attempt=envelope.attempt - 1)
-    letter = None if waiting.exists() else _letter_of(envelope)
+    letter = DeadLetter.objects.filter(job_id=envelope.job_id, attempt=envelope.attempt).first()
     if letter is not None:
         for name, value in evidence.items():
             setattr(letter, name, value)
@@ -88,23 +89,34 @@ def _keep_with_job(dead: DeadMessage, envelope: Envelope, evidence: dict[str, An
         _keep_with_living_job(dead, envelope, evidence)
 
 
-def _letter_of(envelope: Envelope) -> DeadLetter | None:
-    """The letter of the attempt, or of a job that expired before it could begin that attempt."""
-    letters = DeadLetter.objects.filter(job_id=envelope.job_id)
-    expired = Q(attempt=envelope.attempt - 1, state=DeadLetter.State.OPEN)
-    return letters.filter(Q(attempt=envelope.attempt) | expired).order_by("-attempt").first()
-
-
 def _keep_with_living_job(dead: DeadMessage, envelope: Envelope, evidence: dict[str, Any]) -> None:
     job = Job.objects.select_for_update(of=("self",)).filter(pk=envelope.job_id).first()
     if job is None or job.task != envelope.task:
         _keep_message(dead, WrongMessage(Reason.UNKNOWN_MESSAGE, "is of no job that asks for this task"), evidence)
     elif job.state == JobState.QUEUED and job.attempt == envelope.attempt - 1:
-        # The broker gave up what no attempt was recorded of: its workers died before they could claim it.
-        bury(job, JobState.QUEUED, reason=Reason.DELIVERY_LIMIT, error=_in_words(dead), **evidence)
+        if not _published_again(job, dead):
+            bury(job, JobState.QUEUED, reason=Reason.DELIVERY_LIMIT, error=_in_words(dead), **evidence)
     else:
         detail = {"state": job.state, "job_attempt": job.attempt, "dead": _in_words(dead)}
         JobEvent.objects.create(job=job, kind=JobEvent.Kind.DUPLICATE, attempt=envelope.attempt, detail=detail)
+
+
+def _published_again(job: Job, dead: DeadMessage) -> bool:
+    """Whether a job whose message was delivered too often, and never claimed, gets a new one.
+
+    Every connection that is lost counts as a delivery of what the worker held and had not begun, so this tells little
+    of the job. Only one that keeps coming back is taken for one that kills whoever reads it.
+    """
+    if not dead.deaths or dead.deaths[0].get("reason") != "delivery_limit":
+        return False
+    rounds = job.events.filter(kind=JobEvent.Kind.REPUBLISHED, attempt=job.attempt, detail__given_up=True).count()
+    if rounds >= settings.TASKS_POISON_LIMIT:
+        return False
+    Job.objects.filter(pk=job.pk).update(queued_at=Now())
+    detail = {"given_up": True, "why": "the broker gave its message up, delivered too often and never claimed"}
+    JobEvent.objects.create(job=job, kind=JobEvent.Kind.REPUBLISHED, attempt=job.attempt, detail=detail)
+    publish_on_commit([job])
+    return True
 
 
 def _bury_job_of(dead: DeadMessage, reason: str, error: str, evidence: dict[str, Any]) -> bool:

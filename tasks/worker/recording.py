@@ -8,7 +8,6 @@ from functools import partial
 
 from celery import states
 from django.db import transaction
-from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_celery_results.models import TaskResult
@@ -50,17 +49,18 @@ def _move(ended: Ended) -> JobState | None:
     move = partial(change, job.pk, source=JobState.RUNNING, attempt=job.attempt)
     message = error_summary(outcome.error_type, outcome.error)
     seen = {"evidence": outcome.evidence} if outcome.evidence else {}
+    lost = {"reason": outcome.reason} if outcome.lost else {}
     if outcome.succeeded:
         target = JobState.SUCCEEDED
         moved = move(target=target, result=outcome.result, error="", progress_note="")
     elif outcome.cancelled or (outcome.retry_in_seconds is not None and _cancel_requested(job)):
         target = JobState.CANCELLED
-        moved = move(target=target, error=message)
+        moved = move(target=target, detail=lost, error=message)
     elif outcome.retry_in_seconds is not None:
         target = JobState.RETRYING
         moved = move(
             target=target,
-            detail={"error": message, "delay_seconds": round(outcome.retry_in_seconds, 3), **seen},
+            detail={"error": message, "delay_seconds": round(outcome.retry_in_seconds, 3), **lost, **seen},
             due_at=Now() + timedelta(seconds=outcome.retry_in_seconds),
             error=message,
         )
@@ -76,9 +76,12 @@ def _move(ended: Ended) -> JobState | None:
             **seen,
         )
     if moved:
-        if outcome.lost:
-            Job.objects.filter(pk=job.pk).update(lost_deliveries=F("lost_deliveries") + 1)
+        if outcome.lost or (target == JobState.RETRYING and job.lost_deliveries):  # in a row: an outcome ends it
+            in_a_row = job.lost_deliveries + 1 if outcome.lost else 0
+            Job.objects.filter(pk=job.pk).update(lost_deliveries=in_a_row)
         return target
+    if not Job.objects.filter(pk=job.pk).exists():
+        return None  # pruned meanwhile; there is no history to tell it in
     detail = {"worker": ended.worker_name, "outcome": "succeeded" if outcome.succeeded else message}
     JobEvent.objects.bulk_create(
         [JobEvent(job_id=job.pk, kind=JobEvent.Kind.DUPLICATE, attempt=job.attempt, detail=detail)]

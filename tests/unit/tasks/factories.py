@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from tasks.models import Job, JobEvent, WorkerProcess
+from tasks.models import DeadLetter, Job, JobEvent, WorkerProcess
 from tasks.states import JobState
 from tasks.worker.supervision import HOST
 
@@ -34,13 +34,17 @@ def kinds(job: Job) -> list[str]:
 
 
 def told(events: Iterable[JobEvent]) -> dict[str, Any]:
-    """State, attempt and base of a job as its ``events``, oldest first, have them."""
-    row: dict[str, Any] = {"state": None, "attempt": 0, "attempt_base": 0}
+    """What a job's row says of its state and attempts, as its ``events``, oldest first, have them."""
+    row: dict[str, Any] = {"state": None, "attempt": 0, "attempt_base": 0, "lost_deliveries": 0}
     for event in events:
         if event.kind in JobState.values:
             row |= {"state": event.kind, "attempt": event.attempt}
+            if event.detail.get("reason") == DeadLetter.Reason.WORKER_LOST:
+                row["lost_deliveries"] += 1
+            elif event.kind == JobState.RETRYING:
+                row["lost_deliveries"] = 0
         elif event.kind == JobEvent.Kind.HANDED_BACK:
             row |= {"state": JobState.QUEUED, "attempt_base": row["attempt_base"] + 1}
         elif event.kind == JobEvent.Kind.REPLAYED:
-            row |= {"state": JobState.QUEUED, "attempt_base": event.attempt}
+            row |= {"state": JobState.QUEUED, "attempt_base": event.attempt, "lost_deliveries": 0}
     return row

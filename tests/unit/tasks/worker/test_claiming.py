@@ -116,6 +116,14 @@ def test_a_claim_whose_answer_was_lost_is_taken_up_by_its_own_worker():
     assert other.answer is Answer.DROP
 
 
+def test_a_job_that_began_in_time_does_not_expire_later(outbox):
+    job, worker = make_job(expires_at=timezone.now() + timedelta(hours=1)), make_worker()
+    claim([Envelope(job.pk, 1, job.task)], worker)
+    hand_back([(job.pk, 1)], why="test")
+    Job.objects.filter(pk=job.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert claim([Envelope(job.pk, 2, job.task)], worker)[0].answer is Answer.RUN
+
+
 def test_a_handed_back_attempt_is_not_spent(outbox, django_capture_on_commit_callbacks):
     job, worker = make_job(), make_worker()
     (ghost,) = claim([message_of(job)], worker)

@@ -1,17 +1,20 @@
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import IntegrityError
+from django.utils import timezone
 
 from tasks.brokers import DeadMessage
 from tasks.dead_letters import bury
 from tasks.jobs import replay
-from tasks.models import DeadLetter
+from tasks.models import DeadLetter, Job
 from tasks.states import JobState
 from tasks.worker import collector as room
+from tasks.worker.claiming import Answer, claim
 from tasks.worker.collector import collect, jsonable
-from tests.unit.tasks.factories import kinds, make_job
+from tasks.worker.envelope import Envelope
+from tests.unit.tasks.factories import kinds, make_job, make_worker
 
 pytestmark = pytest.mark.django_db
 
@@ -71,9 +74,27 @@ def test_an_unknown_task_ends_its_job():
     assert (job.state, DeadLetter.objects.get().job_id) == (JobState.DEAD, job.pk)
 
 
-def test_a_message_the_broker_gave_up_ends_its_job():
+def given_up(job: Job, time: int) -> DeadMessage:
+    """Delivered too often, and given up by the broker for the ``time``-th time."""
+    death = {"queue": "work-queue", "reason": "delivery_limit", "count": 1, "time": datetime(2026, 1, time + 1)}
+    return dead_message(job.pk, deaths=[death])
+
+
+def test_a_message_that_was_only_held_too_often_is_published_again(outbox, django_capture_on_commit_callbacks):
+    """Each lost connection is a delivery of what a busy worker held and had not begun: no fault of the job."""
     job = make_job()
-    collect(dead_message(job.pk, deaths=[{"queue": "work-queue", "reason": "delivery_limit", "count": 1}]))
+    with django_capture_on_commit_callbacks(execute=True):
+        collect(given_up(job, 0))
+    job.refresh_from_db()
+    assert (job.state, job.attempt, kinds(job)) == (JobState.QUEUED, 0, ["republished"])
+    assert [(message.job_id, message.attempt) for message in outbox] == [(job.pk, 1)]
+
+
+def test_a_message_the_broker_gives_up_again_and_again_ends_its_job(outbox, settings):
+    settings.TASKS_POISON_LIMIT = 2
+    job = make_job()
+    for time in range(3):
+        collect(given_up(job, time))
     job.refresh_from_db()
     letter = DeadLetter.objects.get()
     assert (job.state, letter.reason) == (JobState.DEAD, "delivery_limit")
@@ -98,6 +119,28 @@ def test_a_replayed_job_whose_message_is_given_up_is_dead_again(outbox):
     collect(dead_message(headers={"task": "probe.echo", "id": f"{job.pk}.2"}))
     job.refresh_from_db()
     assert (job.state, DeadLetter.objects.get(state="open").reason) == (JobState.DEAD, "delivery_limit")
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_message_rejected_before_a_replay_does_not_end_the_job_again(outbox, copies):
+    job = make_job(expires_at=timezone.now() - timedelta(seconds=1))
+    assert claim([Envelope(job.pk, 1, job.task)], make_worker())[0].answer is Answer.REJECT
+    replay(job.pk)
+    for second in range(copies):
+        death = {"queue": "work-queue", "reason": "rejected", "count": 1, "time": datetime(2026, 1, 1, 0, 0, second)}
+        collect(dead_message(job.pk, deaths=[death]))
+    job.refresh_from_db()
+    assert job.state == JobState.QUEUED
+
+
+def test_a_second_death_does_not_overwrite_the_first(outbox, settings):
+    settings.TASKS_POISON_LIMIT = 0
+    job = make_job(expires_at=timezone.now() - timedelta(seconds=1))
+    claim([Envelope(job.pk, 1, job.task)], make_worker())
+    replay(job.pk, requested_by="ann")
+    collect(dead_message(headers={"task": "probe.echo", "id": f"{job.pk}.2"}))
+    letters = DeadLetter.objects.order_by("attempt").values_list("attempt", "reason", "state", "replayed_by")
+    assert list(letters) == [(1, "expired", "replayed", "ann"), (2, "delivery_limit", "open", "")]
 
 
 def test_a_key_that_no_database_keeps_is_kept_readable():

@@ -1,4 +1,5 @@
 import pytest
+from django.db import connection
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
@@ -99,3 +100,17 @@ def test_many_outcomes_share_a_transaction():
     outcomes = [Outcome(succeeded=True), failed(ValueError("x")), failed(PermanentError("y"))]
     reached = record([Ended(job, outcome, "w") for job, outcome in zip(jobs, outcomes, strict=True)])
     assert reached == [JobState.SUCCEEDED, JobState.RETRYING, JobState.DEAD]
+
+
+def test_an_outcome_that_comes_after_its_job_was_pruned_is_let_go():
+    job = make_job(JobState.RUNNING)
+    stale = Job.objects.get(pk=job.pk)
+    job.delete()
+    assert record([Ended(stale, Outcome(succeeded=True), "w@test")]) == [None]
+    connection.check_constraints()
+
+
+def test_an_outcome_ends_a_row_of_lost_deliveries():
+    job = make_job(JobState.RUNNING, lost_deliveries=2)
+    end(job, failed(ValueError("no")))
+    assert (job.state, job.lost_deliveries) == (JobState.RETRYING, 0)
