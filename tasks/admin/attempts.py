@@ -23,10 +23,11 @@ _BADGES = {
     "IGNORED": ("Too late to count", "quiet", "history"),
     "STARTED": ("Running", "running", "play_arrow"),
     "HANDED_BACK": ("Handed back, unspent", "quiet", "undo"),
+    "NEVER_BEGAN": ("Never began", "quiet", "hourglass_disabled"),
     "UNKNOWN": ("No record", "quiet", "question_mark"),
 }
 
-_WITHOUT_RECORD = ("STARTED", "HANDED_BACK", "UNKNOWN")
+_WITHOUT_RECORD = ("STARTED", "HANDED_BACK", "NEVER_BEGAN", "UNKNOWN")
 
 
 def status_badge(status: str) -> SafeString:

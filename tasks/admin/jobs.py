@@ -323,12 +323,12 @@ def _attempts(job: Job) -> list[dict[str, Any]]:
     found: dict[str, Any] = {
         row.task_id: row for row in TaskResult.objects.filter(task_id__in=[f"{job.pk}.{n}" for n in numbers])
     }
-    handed_back = set(job.events.filter(kind=JobEvent.Kind.HANDED_BACK).values_list("attempt", flat=True))
+    told = set(job.events.filter(kind__in=_WITHOUT_OUTCOME).values_list("attempt", "kind"))
     shown = []
     for number in numbers:
         row = found.get(f"{job.pk}.{number}")
         running = row is None and number == job.attempt and job.state == JobState.RUNNING
-        otherwise = "STARTED" if running else "HANDED_BACK" if number in handed_back else "UNKNOWN"
+        otherwise = "STARTED" if running else _without_record({kind for at, kind in told if at == number})
         begun, ended = (row.date_started, row.date_done) if row else (job.started_at if running else None, None)
         seconds = _between(begun, ended)
         shown.append(
@@ -347,6 +347,16 @@ def _attempts(job: Job) -> list[dict[str, Any]]:
             }
         )
     return shown
+
+
+_WITHOUT_OUTCOME = (JobEvent.Kind.RUNNING, JobEvent.Kind.HANDED_BACK)
+
+
+def _without_record(kinds: set[str]) -> str:
+    """What became of an attempt that left no record, by the kinds of its events."""
+    if JobEvent.Kind.HANDED_BACK in kinds:
+        return "HANDED_BACK"
+    return "UNKNOWN" if JobEvent.Kind.RUNNING in kinds else "NEVER_BEGAN"
 
 
 def _between(begin: datetime | None, end: datetime | None) -> float | None:
