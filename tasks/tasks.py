@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.utils import timezone
+from django.db.models.functions import Now
 from django_celery_results.models import TaskResult
 from pydantic import BaseModel, Field
 
@@ -26,7 +26,7 @@ class PrunePayload(BaseModel):
 @task("platform.prune", payload=PrunePayload, title="Prune")
 def prune(payload: PrunePayload, context: JobContext) -> dict[str, int]:
     """Delete succeeded and cancelled jobs past their retention, with attempts and history. Dead jobs are kept."""
-    horizon = timezone.now() - timedelta(days=payload.older_than_days or settings.TASKS_RETAIN_JOBS_DAYS)
+    horizon = Now() - timedelta(days=payload.older_than_days or settings.TASKS_RETAIN_JOBS_DAYS)
     finished = Job.objects.filter(state__in=[JobState.SUCCEEDED, JobState.CANCELLED], finished_at__lt=horizon)
     deleted = 0
     while ids := list(finished.values_list("pk", "attempt")[:BATCH]):
