@@ -81,14 +81,18 @@ class JobConsumer(Consumer):
         return bool(self._unrecorded)
 
     @property
+    def attempts_with_held_outcomes(self) -> set[str]:
+        """Ids of the attempts whose outcomes wait for the database. Asked from other threads as well."""
+        return {request.id for request, _ in tuple(self._unrecorded)}
+
+    @property
     def holds_messages(self) -> bool:
         """Whether messages wait to be claimed."""
         return bool(self._unclaimed)
 
     def in_hand(self, attempt_id: str) -> bool:
         """Whether this process runs that attempt, or holds its outcome. Asked from other threads as well."""
-        unrecorded = {request.id for request, _ in tuple(self._unrecorded)}
-        return attempt_id in state.requests or attempt_id in unrecorded
+        return attempt_id in state.requests or attempt_id in self.attempts_with_held_outcomes
 
     def create_task_handler(self, *_: Any, **__: Any) -> Any:
         """What is called with each message that arrives."""
@@ -127,6 +131,14 @@ class JobConsumer(Consumer):
         except OUTAGE as error:
             connection.close()
             logger.warning("%d claimed jobs are left to supervision: %s", len(waiting), error)
+
+    def stop(self) -> None:
+        """No message is consumed any more; those that were not claimed go to other workers now, not when the pool has
+        drained."""
+        super().stop()
+        while self._unclaimed:
+            _, message = self._unclaimed.popleft()
+            message.reject_log_error(logger, self.connection_errors, requeue=True)
 
     def _claim_waiting(self) -> None:
         """Claim as many messages as there are free slots; with the database away, hold them and try again.
@@ -206,8 +218,8 @@ class JobConsumer(Consumer):
 
         Called by the pool, from another thread where it is one of threads.
         """
-        if outcome.lost and self.controller.shutdown.interrupts:
-            return True  # killed by ourselves, and handed back
+        if outcome.lost and self.controller.shutdown.asked:
+            return self._hand_back(request)
         try:
             (reached,) = record([Ended(request.job, outcome, self.hostname)])
         except OUTAGE as error:
@@ -223,6 +235,22 @@ class JobConsumer(Consumer):
             request.settle(reached, outcome)
         if self._unclaimed:  # a slot is free
             self.call_soon(self._claim_waiting)
+        return True
+
+    def _hand_back(self, request: AttemptRequest) -> bool:
+        """A child that ends while its worker is stopping was most likely stopped with it. True: the message is settled.
+
+        Those that we kill ourselves at the deadline are handed back all together (shutdown.py).
+        """
+        if not self.controller.shutdown.interrupts:
+            try:
+                hand_back(
+                    [(request.job.pk, request.job.attempt)], why="its process ended while the worker was stopping"
+                )
+            except OUTAGE as error:
+                connection.close()
+                logger.warning("the attempt %s is left to supervision: %s", request.id, error)
+            request.acknowledge()
         return True
 
     def _record_unrecordable(self, request: AttemptRequest, error: Exception) -> None:

@@ -14,10 +14,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from celery.platforms import EX_FAILURE
 from celery.worker import state
 from django.db import DatabaseError, InterfaceError, connection
 
 from tasks import publisher
+from tasks.models import Job
+from tasks.states import JobState
 from tasks.worker import supervision
 from tasks.worker.claiming import hand_back
 from tasks.worker.request import AttemptRequest
@@ -26,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
 REAP_SECONDS = 2.0
+LAST_RESORT_SECONDS = 15.0
 PAUSE_SECONDS = 0.5
 
 
@@ -38,10 +42,11 @@ class Shutdown:
         self._grace_seconds = grace_seconds
         self._deadline: float | None = None
         self._restart = False
+        self._signalled = False
         self._told = False
+        self._leaving = threading.Lock()
         self.interrupts = False
         """Whether the children are being killed: their loss is no outcome then."""
-        self._ending = threading.Lock()
 
     @property
     def asked(self) -> bool:
@@ -50,14 +55,13 @@ class Shutdown:
 
     def listen(self) -> None:
         """Take the signals over from Celery, whose warm stop has no limit and whose cold one fails what runs."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
     def ask(self, *, at_once: bool = False, restart: bool = False) -> None:
-        """Stop in good order; a second time, or ``at_once``, without waiting for what runs. With ``restart`` the same
-        command line begins anew, under the same process id."""
-        at_once = at_once or self.asked
-        self._restart = self._restart or restart
+        """Stop in good order, or ``at_once`` without waiting for what runs. With ``restart`` the same command line
+        begins anew, under the same process id; whoever wishes the end for good is obeyed before."""
+        self._restart = restart
         self._deadline = time.monotonic() + (0 if at_once else self._grace_seconds)
         state.should_stop = 0  # Celery's word for it: the event loop ends at its next turn
 
@@ -74,8 +78,9 @@ class Shutdown:
 
     def finish(self) -> None:
         """The pool has drained: keep the outcomes that still wait for the database, if it returns in time."""
-        with self._ending:
+        with self._leaving:
             consumer = self._worker.consumer
+            connection.close()  # the next one is made within a time limit; this one may hang
             while consumer.holds_outcomes and time.monotonic() < (self._deadline or 0):
                 consumer.record_held()
                 time.sleep(PAUSE_SECONDS)
@@ -83,7 +88,10 @@ class Shutdown:
 
     def end(self) -> None:
         """Kill what runs, hand it back and leave. Does not return."""
-        with self._ending:
+        last_resort = threading.Timer(LAST_RESORT_SECONDS, os._exit, [EX_FAILURE])
+        last_resort.daemon = True
+        last_resort.start()  # should the database hang as well
+        with self._leaving:
             try:
                 interrupted = self._worker.consumer.attempts_in_hand
                 self.interrupts = True
@@ -93,11 +101,11 @@ class Shutdown:
                 if self._worker.pidlock:
                     self._worker.pidlock.release()
                 self._leave()
-            except Exception:  # whatever it is: nobody waits for this process any longer
+            except BaseException:  # whatever it is: nobody waits for this process any longer
                 logger.exception("the worker could not stop in good order; what it ran is left to supervision")
-            finally:
-                logging.shutdown()
-                os._exit(self._worker.exitcode or 0)
+                os._exit(EX_FAILURE)
+            logging.shutdown()
+            os._exit(self._worker.exitcode or 0)
 
     def _leave(self) -> None:
         publisher.flush(FLUSH_SECONDS)
@@ -113,37 +121,46 @@ class Shutdown:
 
     def _kill_children(self) -> None:
         pool = self._worker.pool
-        children = pool.info.get("processes", ())  # none with a pool of threads: they end with this process
-        if children:
+        children = [child for child in pool.info.get("processes", ()) if child != os.getpid()]
+        if children:  # threads end with this process
             pool._pool.close()  # so that none is replaced
             _kill(children)
 
     def _hand_back(self, interrupted: Sequence[AttemptRequest]) -> None:
+        """By what the database says that this worker runs: a claim may have been made this very moment."""
+        ran = {request.job.pk: request.ran_seconds for request in interrupted}
         try:
-            jobs = hand_back(
-                [(request.job.pk, request.job.attempt) for request in interrupted], why="the worker was stopped"
-            )
+            mine = Job.objects.filter(state=JobState.RUNNING, worker=self._worker.worker_process)
+            held = self._worker.consumer.attempts_with_held_outcomes
+            attempts = [at for at in mine.values_list("pk", "attempt") if f"{at[0]}.{at[1]}" not in held]
+            jobs = hand_back(attempts, why="the worker was stopped")
         except (DatabaseError, InterfaceError) as error:
             connection.close()
             logger.warning("%d attempts are left to supervision: %s", len(interrupted), error)
             return
-        ran = {request.job.pk: request.ran_seconds for request in interrupted}
         logger.warning("handed back %d attempts, unspent", len(jobs))
         for job in jobs:
-            seconds = ran[job.pk]
+            seconds = ran.get(job.pk)
             how_far = "before it began" if seconds is None else f"after {seconds:.1f} s"
             logger.warning("handed back: job %s.%d %s, %s", job.pk, job.attempt, job.task, how_far)
 
     def _on_signal(self, number: int, _frame: Any) -> None:
-        if os.getpid() == self._worker.worker_process.pid:  # a forked child inherits the handler
-            self.ask(at_once=number == signal.SIGQUIT)
+        if os.getpid() != self._worker.worker_process.pid:  # a forked child inherits the handler
+            return
+        at_once = number == signal.SIGQUIT or self._signalled
+        self._signalled = True
+        self.ask(at_once=at_once, restart=number == signal.SIGHUP)
 
 
 def _kill(process_ids: Sequence[int]) -> None:
-    """SIGKILL; returns once they are gone, so that nothing of theirs happens after the hand-back."""
+    """SIGKILL, to what the children have started as well; returns once they are gone, so that nothing of theirs happens
+    after the hand-back."""
     for process_id in process_ids:
         with suppress(ProcessLookupError):
-            os.kill(process_id, signal.SIGKILL)
+            if os.getpgid(process_id) == process_id:  # child.py makes it so
+                os.killpg(process_id, signal.SIGKILL)
+            else:
+                os.kill(process_id, signal.SIGKILL)
     deadline = time.monotonic() + REAP_SECONDS
     for process_id in process_ids:
         with suppress(ChildProcessError):  # the pool has reaped it

@@ -17,7 +17,7 @@ from django.db.backends.signals import connection_created
 from tasks import brokers
 from tasks.brokers import Broker, DeadMessage
 from tasks.errors import BrokerUnavailable
-from tasks.worker import collector, relay, supervision
+from tasks.worker import child, collector, relay, supervision  # noqa: F401  child listens to a signal
 from tasks.worker.shutdown import Shutdown
 from tasks.worker.watchdog import Watchdog, backlog
 from tasks.worker.witness import Witness
@@ -26,11 +26,13 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
 PAUSE_SECONDS = 2.0
+JOIN_SECONDS = 5.0
+HEARTBEAT_SECONDS = 2.0
 LOCK_WAIT_MILLISECONDS = 2000
 
 
 class SideThreads(bootsteps.StartStopStep):
-    """Registers this worker and keeps four threads: signs of life, the watch, the clockwork, and the dead queues."""
+    """Registers this worker and keeps five threads, so that none waits for what another waits for."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -48,9 +50,10 @@ class SideThreads(bootsteps.StartStopStep):
         worker_shutdown.connect(lambda **_: self._end(worker), weak=False)  # sent last, after a warm or a cold stop
         connection_created.connect(_bound_lock_waits, dispatch_uid="worker")
         connection.close()  # the next one is bounded
+        threading.Thread(target=self._watch, args=[worker], name="watch", daemon=True).start()
         for name, run in (
             ("heartbeat", lambda: self._heartbeat(worker)),
-            ("watch", lambda: self._watch(worker)),
+            ("supervision", lambda: self._supervision(worker)),
             ("clockwork", lambda: self._clockwork(worker)),
             ("collector", self._collector),
         ):
@@ -68,8 +71,9 @@ class SideThreads(bootsteps.StartStopStep):
 
     def _end(self, worker: Any) -> None:
         self._stopped.set()
+        deadline = time.monotonic() + JOIN_SECONDS
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(timeout=max(0, deadline - time.monotonic()))
         if worker.worker_process is not None:
             worker.shutdown.finish()
 
@@ -88,43 +92,41 @@ class SideThreads(bootsteps.StartStopStep):
 
     def _heartbeat(self, worker: Any) -> None:
         """Alone: no broker that hangs may keep this worker from saying that it lives."""
-        beat = _Chore(2.0, lambda: supervision.beat(worker.worker_process))
-        while not self._stopped.wait(TICK_SECONDS):
-            beat.run_if_due()
-        connection.close()
+        self._repeat(_Chore(HEARTBEAT_SECONDS, lambda: supervision.beat(worker.worker_process)))
 
     def _watch(self, worker: Any) -> None:
-        """Asks neither database nor broker before the very end: it must keep its time whatever hangs."""
+        """Until the process ends; asks neither database nor broker before that, and keeps its time whatever hangs."""
         sample = _Chore(0.5, lambda: worker.witness.sample(_children(worker.consumer)))
-        while not self._stopped.wait(TICK_SECONDS):
+        while True:
+            time.sleep(TICK_SECONDS)
             sample.run_if_due()
             worker.shutdown.watch()
 
-    def _clockwork(self, worker: Any) -> None:
-        broker = brokers.connect()
+    def _supervision(self, worker: Any) -> None:
+        """Asks the database alone: a broker that takes nothing must not keep lost workers from being noticed."""
         silence, forgotten = supervision.Silence(), supervision.Forgotten()
-        pace = relay.Pace()
-        watchdog = Watchdog(settings.TASKS_IDLE_RESTART_SECONDS)
-        chores = [
-            _Chore(0.5, lambda: relay.publish_due(broker)),
-            _Chore(3.0, lambda: relay.publish_missing(broker, worker.marks, pace)),
+        self._repeat(
             _Chore(3.0, lambda: supervision.record_lost_attempts(silence, worker.worker_process)),
             _Chore(5.0, lambda: forgotten.record(worker.worker_process, worker.consumer.in_hand)),
+        )
+
+    def _clockwork(self, worker: Any) -> None:
+        broker = brokers.connect()
+        pace = relay.Pace()
+        watchdog = Watchdog(settings.TASKS_IDLE_RESTART_SECONDS)
+        self._repeat(
+            _Chore(0.5, lambda: relay.publish_due(broker)),
+            _Chore(3.0, lambda: relay.publish_missing(broker, worker.marks, pace)),
             _Chore(3.0, lambda: _look_after(worker, watchdog, broker)),
-        ]
-        while not self._stopped.wait(TICK_SECONDS):
-            for chore in chores:
-                chore.run_if_due()
+        )
         broker.close()
-        connection.close()
 
     def _collector(self) -> None:
         broker = brokers.connect()
-        collect = _Chore(PAUSE_SECONDS, lambda: broker.consume_dead(self._collect, keep_going=self._goes_on))
-        while not self._stopped.wait(TICK_SECONDS):
-            collect.run_if_due()
+        self._repeat(
+            _Chore(PAUSE_SECONDS, lambda: broker.consume_dead(self._collect, keep_going=self._goes_on)),
+        )
         broker.close()
-        connection.close()
 
     def _collect(self, dead: DeadMessage) -> None:
         """Wait with the message in hand while the database is away: to give it back would count as a delivery."""
@@ -137,6 +139,13 @@ class SideThreads(bootsteps.StartStopStep):
                     raise
                 logger.warning("a dead message waits for the database: %s", str(error).strip())
                 self._stopped.wait(PAUSE_SECONDS)
+
+    def _repeat(self, *chores: "_Chore") -> None:
+        """Until the worker ends."""
+        while not self._stopped.wait(TICK_SECONDS):
+            for chore in chores:
+                chore.run_if_due()
+        connection.close()
 
     def _goes_on(self) -> bool:
         return not self._stopped.is_set()
@@ -152,7 +161,9 @@ def _look_after(worker: Any, watchdog: Watchdog, broker: Broker) -> None:
     consumer = worker.consumer
     if not settings.TASKS_IDLE_RESTART_SECONDS or worker.shutdown.asked:
         return
-    room = len(consumer.attempts_in_hand) < worker.concurrency and not consumer.holds_messages
+    # What is held is no fault of the broker's: it waits for the database, and its messages fill the window.
+    holds = consumer.holds_messages or consumer.holds_outcomes
+    room = not holds and len(consumer.attempts_in_hand) < worker.concurrency
     try:
         waiting = backlog(broker, _consumed(consumer)) if room else 0
     except BrokerUnavailable:

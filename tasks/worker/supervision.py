@@ -27,7 +27,18 @@ from tasks.worker.recording import Ended, record
 
 logger = logging.getLogger(__name__)
 
-HOST = socket.gethostname()
+
+def _host() -> str:
+    """This machine, or this container: process ids mean something within one of them alone."""
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return socket.gethostname()
+    return socket.gethostname() if namespace == THE_MACHINES else f"{socket.gethostname()} ({namespace})"
+
+
+THE_MACHINES = 0xEFFFFFFC  # Linux's number of the namespace that is no container's
+HOST = _host()
 
 
 class WorkerLost(TaskPlatformError):
@@ -46,8 +57,8 @@ def register_worker(name: str, queues: list[str], *, pool: str = "", concurrency
 
 
 def beat(worker: WorkerProcess) -> None:
-    """A sign of life, by the database's clock: hosts may disagree about the time."""
-    WorkerProcess.objects.filter(pk=worker.pk).update(seen_at=Now(), clock_at=timezone.now(), stopped_at=None)
+    """A sign of life, by the database's clock: hosts may disagree about the time. None after ``sign_off``."""
+    WorkerProcess.objects.filter(pk=worker.pk, stopped_at=None).update(seen_at=Now(), clock_at=timezone.now())
 
 
 def sign_off(worker: WorkerProcess) -> None:

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
 from project.celery import app
-from tasks.api import enqueue
+from tasks.api import cancel, enqueue
 from tasks.models import WorkerProcess
 from tests.acceptance.seeing import attempts, ended, lines
 from tests.waiting import wait_for
@@ -39,6 +41,49 @@ def test_what_a_stopping_worker_interrupts_is_handed_back_unspent(start_worker, 
     start_worker("-c", "1")
     assert ended(job) == ["succeeded"]
     assert attempts(job) == ["SUCCESS"]
+
+
+def test_a_stop_that_reaches_every_process_spends_no_attempt(start_worker, tmp_path):
+    """As systemd does by default, and a supervisor that stops a process group."""
+    trace = tmp_path / "trace"
+    worker = start_worker("-c", "2")
+    short, long = (enqueue("probe.nap", {"seconds": seconds, "trace": str(trace)}) for seconds in (2, 90))
+    wait_for(lambda: len(lines(trace)) == 2, "both attempts to begin")
+    children = Path(f"/proc/{worker.process.pid}/task/{worker.process.pid}/children").read_text().split()
+    for process_id in (worker.process.pid, *map(int, children)):
+        os.kill(process_id, signal.SIGTERM)
+    assert ended(short) == ["succeeded"]
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(timeout=30) == 0
+    long.refresh_from_db()
+    assert (attempts(short), long.state, attempts(long)) == (["SUCCESS"], "queued", [])
+    type(long).objects.filter(pk=long.pk).update(payload={"seconds": 0})
+    start_worker("-c", "1")
+    assert ended(long) == ["succeeded"]
+
+
+def test_what_an_interrupted_job_has_started_ends_with_it(start_worker, tmp_path):
+    trace = tmp_path / "trace"
+    worker = start_worker("-c", "1", SHUTDOWN_GRACE_SECONDS="0.5")
+    job = enqueue("probe.offspring", {"trace": str(trace)})
+    wait_for(lambda: len(lines(trace)) > 2, "the grandchild to write")
+    assert worker.stop() == 0
+    written = len(lines(trace))
+    time.sleep(0.5)
+    assert len(lines(trace)) == written
+    cancel(job.pk)
+
+
+def test_a_pool_of_one_stops_as_well(start_worker, tmp_path):
+    trace = tmp_path / "trace"
+    worker = start_worker("--pool", "solo", SHUTDOWN_GRACE_SECONDS="0.5")
+    job = enqueue("probe.nap", {"seconds": 90, "trace": str(trace)})
+    begun(trace)
+    worker.process.terminate()
+    assert worker.process.wait(timeout=30) == 0
+    job.refresh_from_db()
+    assert (job.state, worker.row.stopped_at is not None) == ("queued", True)
+    cancel(job.pk)
 
 
 def test_no_message_is_claimed_once_a_worker_is_stopping(start_worker, tmp_path):

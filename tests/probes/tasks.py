@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,12 @@ def poison(payload: Probe, context: JobContext) -> None:
     """Kill the process that runs it, each time."""
     context.log.warning("this is the end")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task("probe.offspring", payload=Probe, retry=QUICK)
+def offspring(payload: Probe, context: JobContext) -> None:
+    """Start a process that writes a line ten times a second, and wait for it."""
+    subprocess.run(["sh", "-c", 'while :; do echo line >> "$0"; sleep 0.1; done', payload.trace], check=True)
 
 
 @control_command()
