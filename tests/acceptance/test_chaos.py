@@ -27,4 +27,4 @@ def test_a_platform_whose_claims_are_not_fenced_is_found_out(tmp_path):
     done = play(tmp_path, "--scenario", "double-delivery", "--mutation", "fencing-off")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "double-delivery              RED" in done.stdout
-    assert "had its effect" in done.stdout
+    assert "ended twice: succeeded, then succeeded" in done.stdout
