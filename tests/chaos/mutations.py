@@ -129,6 +129,38 @@ def supervision_off() -> None:
 
 
 @mutation
+def gaps_ignored() -> None:
+    """A sign of life that nobody could give or hear counts as silence."""
+    from tasks.worker.supervision import Silence
+
+    Silence.LONGEST_GAP_SECONDS = float("inf")
+
+
+@mutation
+def watchdog_off() -> None:
+    """Nobody notices a worker that consumes nothing."""
+    from tasks.worker import steps
+
+    steps._look_after = _nothing
+
+
+@mutation
+def watchdog_blind() -> None:
+    """The watchdog takes what waits for the database for a connection that brings nothing."""
+    from tasks.worker.consumer import JobConsumer
+
+    JobConsumer.holds_outcomes = JobConsumer.holds_messages = property(lambda _: False)
+
+
+@mutation
+def children_obey() -> None:
+    """A SIGTERM ends what a child runs, as Celery has it."""
+    from tasks.worker import child
+
+    child._ignore_stop = _nothing
+
+
+@mutation
 def poison_unlimited() -> None:
     """A job may take with it as many processes as its policy has attempts."""
     from django.conf import settings

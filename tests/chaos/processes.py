@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from compose.private import pids
+from compose.private.ports import answers
 from compose.private.process import Command, Process, wait_until
 from compose.private.programs import START
 
@@ -144,6 +145,19 @@ class Web(PlatformProcess):
         """SIGKILL to gunicorn and its children at once: the machine is gone."""
         self._wanted = False
         self._process.kill()
+
+
+class Flower(PlatformProcess):
+    """Flower, on a port of its own."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str], *, port: int):
+        self._port = port
+        path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+        values = {**environment, "PATH": path, "FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": "ada:secret"}
+        super().__init__("flower", [START, "flower"], directory, values)
+
+    def is_ready(self) -> bool:
+        return answers(self._port)
 
 
 def free_port() -> int:

@@ -25,6 +25,8 @@ class Scenario:
     proxied: bool = False
     seasoned: bool = False
     copies: bool = False
+    flower: bool = False
+    pool: str = "prefork"
     environment: Mapping[str, str] = field(default_factory=dict)
     broker_settings: Mapping[str, int] = field(default_factory=dict)
 
@@ -38,8 +40,9 @@ def scenario(*red_under: str, **setting: object) -> Callable[[Body], Body]:
     ``workers`` and ``webs`` run when it begins, under a load unless ``webs`` is 0. ``cluster``: on three nodes of
     RabbitMQ instead of one. ``proxied``: the platform reaches the broker through ``scene.proxy``. ``seasoned``: the
     broker has been restarted in good order since its queues were made (docs/reliability.md, "Limits"). ``copies``:
-    publishers may not learn what arrived, so that messages come twice without a word. ``environment``
-    is added to that of the processes, ``broker_settings`` to the single node's.
+    publishers may not learn what arrived, so that messages come twice without a word. ``flower``: it is attached to the
+    workers. ``pool`` is theirs. ``environment`` is added to that of the processes, ``broker_settings`` to the single
+    node's.
     """
 
     def register(body: Body) -> Body:

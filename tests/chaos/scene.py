@@ -16,6 +16,7 @@ from compose.private import signals
 from compose.private.cluster import Cluster
 from compose.private.postgresql import PostgreSQL
 from compose.private.rabbitmq import RabbitMQ
+from project.celery import app as celery
 from project.demo.catcher import Catcher
 from tasks import publisher
 from tasks.api import JobState
@@ -48,6 +49,7 @@ class Scene:
     load: Load
     workers: list[Worker]
     webs: list[Web]
+    watchers: list[PlatformProcess]
     proxy: Proxy
     strangers_expected: bool = False
     evidence_expected: bool = True
@@ -69,7 +71,7 @@ class Scene:
 
     @property
     def processes(self) -> list[PlatformProcess]:
-        return [*self.workers, *self.webs]
+        return [*self.workers, *self.webs, *self.watchers]
 
     def moment(self, low: float = 0.4, high: float = 1.6) -> None:
         """Let the load run on for a random while. Stopped when somebody asks for the end of it all."""
@@ -113,6 +115,11 @@ class Scene:
         """Do something with a channel to the broker, past any proxy."""
         with Connection(self.addresses["BROKER_URL"]) as connection:
             act(connection.default_channel)
+
+    def remote_control(self, command: str) -> None:
+        """Send every worker one of Celery's control commands, past any proxy."""
+        with Connection(self.addresses["BROKER_URL"]) as connection:
+            celery.control.broadcast(command, connection=connection)
 
     def make_vhost_again(self) -> None:
         """A broker that lost its disk has forgotten its vhosts; whoever runs it makes them, as at its first start."""

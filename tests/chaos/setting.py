@@ -16,7 +16,7 @@ from tasks.models import ApiToken
 from tests.chaos import evidence
 from tests.chaos.load import Load
 from tests.chaos.orders import picture, report
-from tests.chaos.processes import Web, Worker, free_port
+from tests.chaos.processes import Flower, Web, Worker, free_port
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenario import Scenario
 from tests.chaos.scene import Scene
@@ -55,12 +55,17 @@ def played(stage: Stage, scenario: Scenario, seed: int, mutation: str) -> Iterat
         }
         if scenario.proxied:
             environment["BROKER_URL"] = _through(addresses["BROKER_URL"], proxy)
-        workers = [Worker(f"worker-{n}", directory, environment) for n in range(1, scenario.workers + 1)]
+        options = ("-c", "2", "--pool", scenario.pool)
+        numbers = range(1, scenario.workers + 1)
+        workers = [Worker(f"worker-{n}", directory, environment, options=options) for n in numbers]
         webs = [Web(f"web-{n}", directory, environment, port=free_port()) for n in range(1, scenario.webs + 1)]
         _, token = ApiToken.issue("chaos", ["jobs:write"])
         load = Load([web.url for web in webs], token, f"{seed} {scenario.name}")
         dice = random.Random(f"{seed} {scenario.name}")
-        scene = Scene(stage, scenario, dice, directory, environment, addresses, catcher, load, workers, webs, proxy)
+        watchers = [Flower(directory, environment, port=free_port())] if scenario.flower else []
+        scene = Scene(
+            stage, scenario, dice, directory, environment, addresses, catcher, load, workers, webs, watchers, proxy
+        )
         try:
             if scenario.seasoned:
                 stage.season()

@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -57,6 +57,8 @@ class Stage:
             server.thaw()
             if not server.process.is_alive():
                 server.start()
+        if self.cluster:
+            self.cluster.wait_until_whole()
 
     @contextmanager
     def broker_set(self, values: Mapping[str, int]) -> Iterator[None]:
@@ -135,7 +137,7 @@ def make_vhost(values: Addresses) -> None:
 
 def drop_vhost(values: Addresses) -> None:
     """Away with it, and no matter if it is gone."""
-    with _api(values) as api:
+    with _api(values) as api, suppress(httpx.HTTPError):
         api.delete(f"vhosts/{_vhost(values)}")
 
 

@@ -9,7 +9,7 @@ from tests.chaos.scene import Scene
 from tests.waiting import wait_for
 
 
-@scenario("no-reconnect", seasoned=True, copies=True)
+@scenario("no-reconnect", seasoned=True, flower=True, copies=True)
 def broker_restart(scene: Scene, dice: random.Random) -> None:
     """RabbitMQ is stopped and started, then killed and started, under running jobs: workers connect again by
     themselves, outcomes do not depend on it, and redelivered messages are duplicates."""

@@ -7,7 +7,7 @@ from tests.chaos.scenario import scenario
 from tests.chaos.scene import Scene
 
 
-@scenario("no-reconnect", proxied=True, copies=True)
+@scenario("no-reconnect", proxied=True, copies=True, flower=True)
 def connection_cut(scene: Scene, dice: random.Random) -> None:
     """Every connection to the broker is reset twenty times: workers and publishers connect again and none of them
     ends."""
@@ -16,7 +16,7 @@ def connection_cut(scene: Scene, dice: random.Random) -> None:
         scene.moment(0.2, 1)
 
 
-@scenario("no-heartbeat", proxied=True, copies=True)
+@scenario("no-heartbeat", proxied=True, copies=True, flower=True)
 def connection_half_open(scene: Scene, dice: random.Random) -> None:
     """The network swallows what is sent on existing connections, without a word to either side: heartbeats and
     timeouts find out, and workers consume again."""

@@ -4,6 +4,7 @@ import random
 
 from django.db import connection
 
+from tasks.models import WorkerProcess
 from tests.chaos.orders import errand
 from tests.chaos.scenario import scenario
 from tests.chaos.scene import Scene
@@ -33,6 +34,23 @@ def database_connections_killed(scene: Scene, dice: random.Random) -> None:
         scene.moment(0.2, 0.8)
         scene.kill_database_sessions()
     _demand_that_outcomes_were_held(scene)
+
+
+@scenario("gaps-ignored", "watchdog-blind", environment={"IDLE_RESTART_SECONDS": "6"})
+def database_frozen(scene: Scene, dice: random.Random) -> None:
+    """PostgreSQL stands still under running jobs, for longer than a silence is borne and than a worker may be idle: no
+    living worker is taken for lost, and none starts itself anew, because nobody could look or speak meanwhile."""
+    for _ in range(2):
+        scene.busy_worker()
+        scene.database.freeze()
+        scene.moment(13, 15)
+        scene.database.thaw()
+        scene.moment(1, 2)
+    scene.rest()
+    scene.load.slowest_answer_seconds = 0  # nothing can be accepted meanwhile
+    scene.demand(scene.lost_attempts() == 0, f"{scene.lost_attempts()} attempts were taken for lost")
+    lives = WorkerProcess.objects.count()
+    scene.demand(lives == len(scene.workers), f"{len(scene.workers)} workers had {lives} lives")
 
 
 def _demand_that_outcomes_were_held(scene: Scene) -> None:

@@ -6,7 +6,7 @@ import signal
 import time
 from contextlib import suppress
 
-from tasks.models import DeadLetter
+from tasks.models import DeadLetter, WorkerProcess
 from tests.chaos import failpoints
 from tests.chaos.orders import errand, strict
 from tests.chaos.scenario import scenario
@@ -80,6 +80,49 @@ def worker_sigstop(scene: Scene, dice: random.Random) -> None:
     scene.rest()
     late = [event for event in scene.events("duplicate") if "outcome" in event.detail]
     scene.demand(bool(late), "the frozen worker's outcomes came late, and were told in the history")
+
+
+@scenario("watchdog-off", environment={"IDLE_RESTART_SECONDS": "4"})
+def worker_deaf(scene: Scene, dice: random.Random) -> None:
+    """Every worker is made to look alive and consume nothing: each notices that messages wait while it is idle, and
+    starts itself anew under its own process id."""
+    pids = {worker.pid for worker in scene.workers}
+    scene.moment()
+    scene.remote_control("deafen")
+    scene.place_and_see_run(seconds=60)
+    scene.demand({worker.pid for worker in scene.workers} == pids, "they are the same processes")
+    scene.demand(WorkerProcess.objects.count() > len(pids), "they had a second life")
+
+
+@scenario("supervision-off", pool="threads")
+def worker_of_threads_sigkill(scene: Scene, dice: random.Random) -> None:
+    """As worker-sigkill, with pools of threads: what runs in the worker's own process ends with it, and runs again."""
+    for _ in range(3):
+        scene.moment()
+        victim = scene.busy_worker()
+        victim.kill()
+        scene.moment()
+        victim.start()
+    scene.rest()
+    scene.demand(scene.lost_attempts() >= 3, "each kill cost at least one attempt")
+
+
+@scenario("children-obey")
+def service_stopped(scene: Scene, dice: random.Random) -> None:
+    """SIGTERM goes to every process of a worker at once, its children too, as a service manager sends it: what runs may
+    end all the same, and no attempt is spent."""
+    for _ in range(2):
+        scene.moment()
+        old = scene.busy_worker()
+        for child in old.children:
+            os.kill(child, signal.SIGTERM)
+        old.send(signal.SIGTERM)
+        old.wait()
+        scene.demand(old.exit_code == 0, f"{old.name} ended with {old.exit_code}")
+        old.start()
+    scene.rest()
+    crashed = scene.attempts_that_said("AttemptCrashed") + scene.lost_attempts()
+    scene.demand(crashed == 0, f"{crashed} attempts were spent")
 
 
 @scenario("hand-back-off", environment={"SHUTDOWN_GRACE_SECONDS": "0.5"})
