@@ -35,12 +35,8 @@ class RabbitMQ:
         self._confirms: Confirms | None = None
 
     def publish(self, messages: Sequence[JobMessage]) -> set[str]:
-        try:
+        with self._mending_topology():
             return self._publish(messages)
-        except BrokerUnavailable as error:
-            if isinstance(error.__cause__, amqp.NotFound):  # an exchange was deleted: the caller's next try finds it
-                self.apply_topology()
-            raise
 
     def _publish(self, messages: Sequence[JobMessage]) -> set[str]:
         with self._reaching():
@@ -69,7 +65,7 @@ class RabbitMQ:
             handle(dead_message(message))
             message.ack()
 
-        with self._reaching() as connection, connection.channel() as channel:
+        with self._mending_topology(), self._reaching() as connection, connection.channel() as channel:
             consumer = Consumer(
                 channel, dead_queues(), on_message=on_message, auto_declare=False, prefetch_count=PREFETCH
             )
@@ -121,6 +117,16 @@ class RabbitMQ:
         if connection is not None:
             with suppress(Exception):
                 connection.collect(socket_timeout=1)
+
+    @contextmanager
+    def _mending_topology(self) -> Iterator[None]:
+        """Where an exchange or a queue was deleted, the caller's next try finds it."""
+        try:
+            yield
+        except BrokerUnavailable as error:
+            if isinstance(error.__cause__, amqp.NotFound):
+                self.apply_topology()
+            raise
 
     @contextmanager
     def _reaching(self) -> Iterator[Connection]:
