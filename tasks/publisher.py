@@ -12,6 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from django.conf import settings
+
 from tasks import brokers
 from tasks.brokers import Broker, JobMessage
 from tasks.errors import BrokerUnavailable
@@ -19,9 +21,12 @@ from tasks.errors import BrokerUnavailable
 logger = logging.getLogger(__name__)
 
 BATCH = 500
-MOST_WAITING = 20_000  # with the broker down for long, older messages are left to the relay: rows cost no memory here
+MOST_WAITING = 20_000  # beyond that, older messages are left to the relay: rows cost no memory here
 LONGEST_PAUSE_SECONDS = 5.0
 REFUSED_PAUSE_SECONDS = 0.5
+
+
+_Waiting = tuple[float, JobMessage]  # since when, by the monotonic clock
 
 
 class Publisher:
@@ -29,7 +34,7 @@ class Publisher:
 
     def __init__(self, connect: Callable[[], Broker] = brokers.connect):
         self._connect = connect
-        self._waiting: deque[JobMessage] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[_Waiting] = deque(maxlen=MOST_WAITING)
         self._changed = threading.Condition()
         self._in_flight = 0
         self._thread: threading.Thread | None = None
@@ -37,14 +42,15 @@ class Publisher:
     def publish(self, messages: Iterable[JobMessage]) -> None:
         """Take ``messages`` over and return at once. Never raises."""
         with self._changed:
-            self._waiting.extend(messages)
+            now = time.monotonic()
+            self._waiting.extend((now, message) for message in messages)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Wait until everything taken over is confirmed. False when the time ran out first."""
+        """Wait until everything taken over is confirmed or left to the relay. False when the time ran out first."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and not self._in_flight, timeout=timeout_seconds)
 
@@ -54,15 +60,16 @@ class Publisher:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                self._in_flight = len(batch)
+                waiting = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                self._in_flight = len(waiting)
+            batch = [message for _, message in waiting]
             try:
                 confirmed = _publish(broker, batch)
             except BrokerUnavailable as error:
                 # An idle connection that died is found out here: the first new try comes at once.
                 if pause_seconds:
                     logger.warning("%d job messages wait: %s", len(batch), error)
-                self._put_back(batch)
+                self._put_back(waiting)
                 time.sleep(pause_seconds)
                 pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2 or 0.25)
                 continue
@@ -76,10 +83,14 @@ class Publisher:
                 self._in_flight = 0
                 self._changed.notify_all()
 
-    def _put_back(self, batch: list[JobMessage]) -> None:
+    def _put_back(self, batch: "list[_Waiting]") -> None:
+        """But for what has waited for the relay's grace: with the broker back, both would publish it."""
+        young = time.monotonic() - settings.TASKS_RELAY_GRACE_SECONDS
         with self._changed:
             self._in_flight = 0
-            self._waiting.extendleft(reversed(batch[: MOST_WAITING - len(self._waiting)]))
+            kept = [waiting for waiting in batch if waiting[0] > young]
+            self._waiting.extendleft(reversed(kept[: MOST_WAITING - len(self._waiting)]))
+            self._changed.notify_all()
 
 
 def _publish(broker: Broker, batch: list[JobMessage]) -> set[str]:

@@ -117,3 +117,12 @@ def test_what_the_broker_refuses_is_tried_once_more(refusals, left_to_the_relay,
     assert publisher.flush(5)
     assert len(broker.sent) == 1 - left_to_the_relay
     assert ("the relay will try again" in caplog.text) == bool(left_to_the_relay)
+
+
+def test_what_has_waited_for_the_relays_grace_is_left_to_it(settings):
+    settings.TASKS_RELAY_GRACE_SECONDS = 0
+    broker = Broker(outages=1)
+    publisher = Publisher(lambda: broker)
+    publisher.publish([message()])
+    assert publisher.flush(5)
+    assert broker.sent == []
