@@ -89,7 +89,7 @@ class Silence:
     speak, nor a watcher that was stopped for a while.
     """
 
-    LONGEST_GAP_SECONDS = 10.0
+    LONGEST_GAP_SECONDS = 6.0  # twice the pause between looks
 
     def __init__(self) -> None:
         self._heard: dict[UUID, tuple[datetime, float]] = {}
