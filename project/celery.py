@@ -8,7 +8,12 @@ from celery import Celery
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 # Named as text: they import models, and Django is not set up yet.
-app = Celery("project", task_cls="tasks.worker.execution:JobTask", control="tasks.worker.mailbox:Control")
+app = Celery(
+    "project",
+    task_cls="tasks.worker.execution:JobTask",
+    control="tasks.worker.mailbox:Control",
+    events="tasks.worker.events:Events",
+)
 app.steps["worker"].add("tasks.worker.steps:SideThreads")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 

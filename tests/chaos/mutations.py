@@ -129,14 +129,6 @@ def supervision_off() -> None:
 
 
 @mutation
-def gaps_ignored() -> None:
-    """A sign of life that nobody could give or hear counts as silence."""
-    from tasks.worker.supervision import Silence
-
-    Silence.LONGEST_GAP_SECONDS = float("inf")
-
-
-@mutation
 def watchdog_off() -> None:
     """Nobody notices a worker that consumes nothing."""
     from tasks.worker import steps
@@ -264,6 +256,14 @@ def no_heartbeat() -> None:
     current_app.conf.broker_heartbeat = 0
     current_app.conf.broker_transport_options = {}
     settings.TASKS_IDLE_RESTART_SECONDS = 0
+
+
+@mutation
+def events_insist() -> None:
+    """An event is tried until it is sent, on the main thread, as Celery has it."""
+    from tasks.worker.events import Dispatcher
+
+    del Dispatcher._publish
 
 
 @mutation

@@ -10,19 +10,21 @@ from tests.chaos.scenario import scenario
 from tests.chaos.scene import Scene
 
 
-@scenario("outcome-not-held")
+@scenario("outcome-not-held", "watchdog-blind", environment={"IDLE_RESTART_SECONDS": "3"})
 def database_restart(scene: Scene, dice: random.Random) -> None:
     """PostgreSQL is stopped and started, then killed and started: outcomes are held until it is back, no message is
-    acknowledged before its commit, and a client whose answer was lost asks again with its key."""
+    acknowledged before its commit, no worker takes its idleness for a fault of the broker's, and a client whose answer
+    was lost asks again with its key."""
     for end in (scene.database.stop, scene.database.kill):
         scene.moment()
         scene.busy_worker()
         end()
         connection.close()  # ours is gone as well
-        scene.moment(2, 4)
+        scene.moment(8, 10)
         scene.database.start()
         scene.moment()
     _demand_that_outcomes_were_held(scene)
+    _demand_one_life_each(scene)
 
 
 @scenario("outcome-not-held")
@@ -36,10 +38,11 @@ def database_connections_killed(scene: Scene, dice: random.Random) -> None:
     _demand_that_outcomes_were_held(scene)
 
 
-@scenario("gaps-ignored", "watchdog-blind", environment={"IDLE_RESTART_SECONDS": "6"})
+@scenario("events-insist", environment={"IDLE_RESTART_SECONDS": "6"})
 def database_frozen(scene: Scene, dice: random.Random) -> None:
-    """PostgreSQL stands still under running jobs, for longer than a silence is borne and than a worker may be idle: no
-    living worker is taken for lost, and none starts itself anew, because nobody could look or speak meanwhile."""
+    """PostgreSQL stands still under running jobs, for longer than a silence is borne and than the broker keeps a silent
+    connection: no living worker is taken for lost, because nobody could speak meanwhile, and each connects again by
+    itself, without the watchdog's help."""
     for _ in range(2):
         scene.busy_worker()
         scene.database.freeze()
@@ -49,6 +52,10 @@ def database_frozen(scene: Scene, dice: random.Random) -> None:
     scene.rest()
     scene.load.slowest_answer_seconds = 0  # nothing can be accepted meanwhile
     scene.demand(scene.lost_attempts() == 0, f"{scene.lost_attempts()} attempts were taken for lost")
+    _demand_one_life_each(scene)
+
+
+def _demand_one_life_each(scene: Scene) -> None:
     lives = WorkerProcess.objects.count()
     scene.demand(lives == len(scene.workers), f"{len(scene.workers)} workers had {lives} lives")
 
