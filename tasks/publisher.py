@@ -90,6 +90,8 @@ class Publisher:
             self._in_flight = 0
             kept = [waiting for waiting in batch if waiting[0] > young]
             self._waiting.extendleft(reversed(kept[: MOST_WAITING - len(self._waiting)]))
+            while self._waiting and self._waiting[0][0] <= young:
+                self._waiting.popleft()
             self._changed.notify_all()
 
 

@@ -19,7 +19,7 @@ def waiting() -> Iterator[Finding]:
     late = Job.objects.filter(state=JobState.QUEUED, queued_at__lt=long_ago)
     for line in _by_queue(late, "queued_at"):
         of_the_queue = Job.objects.filter(queue=line["queue"])
-        moves = Q(state=JobState.RUNNING) | Q(finished_at__gte=long_ago)
+        moves = Q(state=JobState.RUNNING) | Q(started_at__gte=long_ago)
         if not of_the_queue.filter(moves).exists():
             yield Finding(
                 f"{line['count']} jobs of {line['queue']} wait, the oldest for {_age(line)}, and none of it runs",

@@ -6,6 +6,8 @@ from typing import Any
 
 from celery.signals import task_postrun, task_prerun, worker_process_init
 
+MAIN = os.getpid()  # imported before the pool forks
+
 
 @worker_process_init.connect
 def begin_life(**_: Any) -> None:
@@ -15,6 +17,8 @@ def begin_life(**_: Any) -> None:
     time limit. And a supervisor that sends SIGTERM to every process of a service, as systemd does by default, would
     fail what runs: the pool turns it into SystemExit, which idle children may well obey.
     """
+    if os.getpid() == MAIN:  # a pool of one runs in the main process, whose signals are shutdown.py's
+        return
     os.setpgid(0, 0)
     task_prerun.connect(_ignore_stop, weak=False)
     task_postrun.connect(_obey_stop, weak=False)

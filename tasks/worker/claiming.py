@@ -1,12 +1,13 @@
 """Message -> claimed job: one compare-and-set for all messages at hand, which also returns the rows."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -17,6 +18,8 @@ from tasks.states import JobState
 from tasks.transitions import change
 from tasks.worker.envelope import Envelope
 from tasks.worker.supervision import is_gone, record_lost
+
+logger = logging.getLogger(__name__)
 
 
 class Answer(Enum):
@@ -70,26 +73,37 @@ def hand_back(attempts: Sequence[tuple[UUID, int]], *, why: str) -> list[Job]:
     """
     handed_back = []
     for job_id, attempt in attempts:
-        with transaction.atomic():
-            if not change(
-                job_id,
-                source=JobState.RUNNING,
-                target=JobState.QUEUED,
-                attempt=attempt,
-                kind=JobEvent.Kind.HANDED_BACK,
-                detail={"why": why},
-                attempt_base=F("attempt_base") + 1,
-                worker=None,
-                queued_at=Now(),
-            ):
-                continue
-            job = Job.objects.get(pk=job_id)
-            if job.cancel_requested_at:
-                change(job_id, source=JobState.QUEUED, target=JobState.CANCELLED)
-            else:
-                publish_on_commit([job])
-        handed_back.append(job)
+        try:
+            job = _hand_back(job_id, attempt, why)
+        except OperationalError as error:
+            if not connection.is_usable():
+                raise
+            logger.warning("the attempt %s.%d is left to supervision: %s", job_id, attempt, error)  # its row is held
+        else:
+            handed_back += [job] if job else []
     return handed_back
+
+
+def _hand_back(job_id: UUID, attempt: int, why: str) -> Job | None:
+    with transaction.atomic():
+        if not change(
+            job_id,
+            source=JobState.RUNNING,
+            target=JobState.QUEUED,
+            attempt=attempt,
+            kind=JobEvent.Kind.HANDED_BACK,
+            detail={"why": why},
+            attempt_base=F("attempt_base") + 1,
+            worker=None,
+            queued_at=Now(),
+        ):
+            return None
+        job = Job.objects.get(pk=job_id)
+        if job.cancel_requested_at:
+            change(job_id, source=JobState.QUEUED, target=JobState.CANCELLED)
+        else:
+            publish_on_commit([job])
+        return job
 
 
 def _compare_and_set(envelopes: Sequence[Envelope], worker: WorkerProcess) -> dict[tuple[UUID, int], Job]:

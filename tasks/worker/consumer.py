@@ -43,6 +43,7 @@ class JobConsumer(Consumer):
         self._unclaimed: deque[tuple[Envelope, Any]] = deque()
         self._unrecorded: deque[tuple[AttemptRequest, Outcome]] = deque()
         self._will_try = False
+        self._recording: set[str] = set()
         self.messages_arrived = 0
         super().__init__(*args, worker_options=options, **kwargs)
 
@@ -82,8 +83,9 @@ class JobConsumer(Consumer):
 
     @property
     def attempts_with_held_outcomes(self) -> set[str]:
-        """Ids of the attempts whose outcomes wait for the database. Asked from other threads as well."""
-        return {request.id for request, _ in tuple(self._unrecorded)}
+        """Ids of the attempts whose outcomes wait for the database, or are on the way into it. Asked from other threads
+        as well."""
+        return {request.id for request, _ in tuple(self._unrecorded)} | self._recording.copy()
 
     @property
     def holds_messages(self) -> bool:
@@ -218,9 +220,16 @@ class JobConsumer(Consumer):
 
         Called by the pool, from another thread where it is one of threads.
         """
-        if outcome.lost and self.controller.shutdown.asked:
-            return self._hand_back(request)
+        self._recording.add(request.id)
         try:
+            return self._record_now(request, outcome)
+        finally:
+            self._recording.discard(request.id)
+
+    def _record_now(self, request: AttemptRequest, outcome: Outcome) -> bool:
+        try:
+            if outcome.lost and self.controller.shutdown.asked:
+                return self._hand_back(request)
             (reached,) = record([Ended(request.job, outcome, self.hostname)])
         except OUTAGE as error:
             connection.close()
@@ -243,13 +252,7 @@ class JobConsumer(Consumer):
         Those that we kill ourselves at the deadline are handed back all together (shutdown.py).
         """
         if not self.controller.shutdown.interrupts:
-            try:
-                hand_back(
-                    [(request.job.pk, request.job.attempt)], why="its process ended while the worker was stopping"
-                )
-            except OUTAGE as error:
-                connection.close()
-                logger.warning("the attempt %s is left to supervision: %s", request.id, error)
+            hand_back([(request.job.pk, request.job.attempt)], why="its process ended while the worker was stopping")
             request.acknowledge()
         return True
 
@@ -278,6 +281,7 @@ class JobConsumer(Consumer):
         """Try once more to record the outcomes that wait for the database."""
         with suppress(IndexError):  # a stopping worker does so from another thread as well
             for _ in range(len(self._unrecorded)):
+                self._recording.add(self._unrecorded[0][0].id)  # it is in one of both all the time
                 if not self._record(*self._unrecorded.popleft()):
                     break  # it went to the end of the line: the next try begins with another
 

@@ -28,6 +28,7 @@ from tasks.worker.request import AttemptRequest
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
+HANGUP_COUNTS = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # not under nohup
 REAP_SECONDS = 2.0
 LAST_RESORT_SECONDS = 15.0
 PAUSE_SECONDS = 0.5
@@ -55,12 +56,16 @@ class Shutdown:
 
     def listen(self) -> None:
         """Take the signals over from Celery, whose warm stop has no limit and whose cold one fails what runs."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, self._on_signal)
+        if HANGUP_COUNTS:
+            signal.signal(signal.SIGHUP, self._on_signal)
 
     def ask(self, *, at_once: bool = False, restart: bool = False) -> None:
         """Stop in good order, or ``at_once`` without waiting for what runs. With ``restart`` the same command line
         begins anew, under the same process id; whoever wishes the end for good is obeyed before."""
+        if restart and self.asked:
+            return
         self._restart = restart
         self._deadline = time.monotonic() + (0 if at_once else self._grace_seconds)
         state.should_stop = 0  # Celery's word for it: the event loop ends at its next turn
@@ -84,11 +89,12 @@ class Shutdown:
             while consumer.holds_outcomes and time.monotonic() < (self._deadline or 0):
                 consumer.record_held()
                 time.sleep(PAUSE_SECONDS)
+            self._hand_back([])  # the pool is empty: what the database still says runs here is a claim nobody heard of
             self._leave()
 
     def end(self) -> None:
         """Kill what runs, hand it back and leave. Does not return."""
-        last_resort = threading.Timer(LAST_RESORT_SECONDS, os._exit, [EX_FAILURE])
+        last_resort = threading.Timer(LAST_RESORT_SECONDS, self._go)
         last_resort.daemon = True
         last_resort.start()  # should the database hang as well
         with self._leaving:
@@ -103,9 +109,15 @@ class Shutdown:
                 self._leave()
             except BaseException:  # whatever it is: nobody waits for this process any longer
                 logger.exception("the worker could not stop in good order; what it ran is left to supervision")
-                os._exit(EX_FAILURE)
+                self._go()
             logging.shutdown()
             os._exit(self._worker.exitcode or 0)
+
+    def _go(self) -> None:
+        """Without another word."""
+        if self._restart:
+            os.execv(sys.executable, sys.orig_argv)
+        os._exit(EX_FAILURE)
 
     def _leave(self) -> None:
         publisher.flush(FLUSH_SECONDS)
@@ -138,7 +150,8 @@ class Shutdown:
             connection.close()
             logger.warning("%d attempts are left to supervision: %s", len(interrupted), error)
             return
-        logger.warning("handed back %d attempts, unspent", len(jobs))
+        if interrupted or jobs:
+            logger.warning("handed back %d attempts, unspent", len(jobs))
         for job in jobs:
             seconds = ran.get(job.pk)
             how_far = "before it began" if seconds is None else f"after {seconds:.1f} s"
@@ -149,7 +162,7 @@ class Shutdown:
             return
         at_once = number == signal.SIGQUIT or self._signalled
         self._signalled = True
-        self.ask(at_once=at_once, restart=number == signal.SIGHUP)
+        self.ask(at_once=at_once, restart=number == signal.SIGHUP and not sys.stdout.isatty())
 
 
 def _kill(process_ids: Sequence[int]) -> None:

@@ -84,9 +84,9 @@ def is_gone(owner: WorkerProcess | None, me: WorkerProcess) -> bool:
 class Silence:
     """Tells which workers have stopped saying that they live, by watching and not by comparing clocks.
 
-    A worker is silent once its latest sign of life has stayed the same through ``WORKER_STALE_SECONDS`` of looks
-    without a gap. So a clock that jumps proves nothing, nor does an outage of the database, in which nobody could
-    speak, nor a watcher that was stopped for a while.
+    A worker is silent once its latest sign of life has stayed the same through ``WORKER_STALE_SECONDS`` of looks; a gap
+    between two of them does not count. So a clock that jumps proves nothing, nor does an outage of the database, in
+    which nobody could speak, nor a watcher that was stopped for a while.
     """
 
     LONGEST_GAP_SECONDS = 6.0  # twice the pause between looks
@@ -98,9 +98,10 @@ class Silence:
     def look(self, signs: Mapping[UUID, datetime], *, now: float | None = None) -> set[UUID]:
         """The silent ones among the workers of ``signs``, their latest signs of life. ``now`` is a monotonic time."""
         now = time.monotonic() if now is None else now
-        if now - self._looked_at > self.LONGEST_GAP_SECONDS:
-            self._heard = {}
-        self._looked_at = now
+        gap, self._looked_at = now - self._looked_at, now
+        if gap > self.LONGEST_GAP_SECONDS:  # nobody watched: and half of what was seen before must be seen again
+            latest = now - settings.TASKS_WORKER_STALE_SECONDS / 2
+            self._heard = {id: (sign, max(since + gap, latest)) for id, (sign, since) in self._heard.items()}
         before, self._heard = self._heard, {}
         for id, sign in signs.items():
             known = before.get(id)

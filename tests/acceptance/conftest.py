@@ -75,7 +75,7 @@ class Worker:
         command = [sys.executable, "-m", "celery", "-A", "project", "worker", "-n", f"{self.name}@%h", "-l", "INFO"]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*command, *options], env=environment, cwd=ROOT, stdout=output, stderr=output, start_new_session=True
+                [*command, *options], env=environment, cwd=ROOT, stdout=output, stderr=output, process_group=0
             )
 
     def wait_until_ready(self) -> None:

@@ -21,8 +21,9 @@ class Management:
 
     def get(self, path: str) -> Any:
         """The JSON at ``path``, for example ``nodes`` or f"policies/{vhost()}"."""
+        answer = self._ask("GET", path)
         try:
-            return self._ask("GET", path).json()
+            return answer.json()
         except ValueError:  # say the page of a proxy
             raise httpx.HTTPError("RABBITMQ_API_URL leads to something that answers no JSON") from None
 
@@ -38,12 +39,12 @@ class Management:
 
 
 def _request(node: str, method: str, path: str, **content: Any) -> httpx.Response:
-    parts = urlsplit(node)
-    url = f"{parts.scheme}://{parts.hostname}:{parts.port or 15672}{parts.path.rstrip('/')}/{path}"
-    login = (unquote(parts.username or ""), unquote(parts.password or ""))
     try:
+        parts = urlsplit(node)
+        url = f"{parts.scheme}://{parts.hostname}:{parts.port or 15672}{parts.path.rstrip('/')}/{path}"
+        login = (unquote(parts.username or ""), unquote(parts.password or ""))
         return httpx.request(method, url, auth=login, timeout=TIMEOUT_SECONDS, **content).raise_for_status()
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, ValueError):
         raise httpx.HTTPError("RABBITMQ_API_URL can not be read as a URL") from None
 
 

@@ -221,11 +221,11 @@ def test_jobs_that_wait_for_longer_than_the_relay_takes_are_found(settings):
     assert len(findings(jobs.waiting())) == 1
 
 
-@pytest.mark.parametrize("values", [{"state": JobState.RUNNING}, {"state": JobState.SUCCEEDED}])
+@pytest.mark.parametrize("values", [{"state": JobState.RUNNING}, {"state": JobState.RETRYING}])
 def test_a_long_queue_that_moves_is_no_finding(settings, values):
     settings.TASKS_RELAY_GRACE_SECONDS = 15
     make_job(queued_at=ago(hours=1))
-    make_job(**values)
+    make_job(**values, started_at=ago(seconds=1))
     assert findings(jobs.waiting()) == []
 
 

@@ -30,7 +30,7 @@ class Timer:
 def consumer():
     """A consumer without a worker around it."""
     bare = JobConsumer.__new__(JobConsumer)
-    bare._unclaimed, bare._unrecorded = deque(), deque()
+    bare._unclaimed, bare._unrecorded, bare._recording = deque(), deque(), set()
     bare.hostname, bare.timer, bare._will_try = "w@test", Timer(), False
     bare.controller = SimpleNamespace(worker_process=None, shutdown=SimpleNamespace(asked=False, interrupts=False))
     bare.pool, bare.messages_arrived = SimpleNamespace(num_processes=2), 0

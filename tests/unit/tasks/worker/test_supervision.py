@@ -56,8 +56,9 @@ def test_a_sign_of_life_saves_the_attempt():
         ([(0, 1), (5, 1), (10, 2), (15, 2), (20, 2)], False),
         ([(0, 2), (5, 2), (10, 1), (15, 1), (20, 1), (25, 1), (30, 1)], True),  # the database's clock was put back
         ([(0, 1), (5, 1), (60, 1), (65, 1)], False),  # nobody could look, so perhaps nobody could speak
+        ([(0, 1), (5, 1), (10, 1), (15, 1), (60, 1), (65, 1), (70, 1)], True),  # half of what was seen before counts
     ],
-    ids=["silent", "not yet", "spoke", "clock put back", "gap"],
+    ids=["silent", "not yet", "spoke", "clock put back", "gap", "gap and silent"],
 )
 def test_silence_is_a_sign_of_life_that_stays_the_same_through_many_looks(looks, silent):
     worker, silence, noon = uuid4(), Silence(), timezone.now()
