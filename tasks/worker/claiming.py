@@ -170,13 +170,22 @@ def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str],
         if is_gone(job.worker, worker):
             record_lost(job, "its message was delivered again after its worker had gone")
             return Claim(Answer.DROP, why="its worker was lost")
-    # An event refers to its job's row, and would wait for whoever holds it: then it goes unsaid.
-    if Job.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=job.pk).values_list("pk").first():
+    if _can_be_told(job.pk):
         detail = {"worker": worker.name, "state": job.state, "job_attempt": job.attempt}
         if envelope.redelivered:
             detail["redelivered"] = True
         JobEvent.objects.create(job=job, kind=JobEvent.Kind.DUPLICATE, attempt=envelope.attempt, detail=detail)
     return Claim(Answer.DROP, why=f"is a duplicate: the job is {job.state} at attempt {job.attempt}")
+
+
+def _can_be_told(job_id: UUID) -> bool:
+    """Whether an event of the job can be written now. It refers to the job's row, and would wait for a transaction that
+    has selected it for update; a mere change of the row, another worker's claim say, is in nobody's way."""
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM tasks_job WHERE id = %s FOR KEY SHARE SKIP LOCKED", [job_id])
+        return cursor.fetchone() is not None
 
 
 def _claim_late(job: Job, envelope: Envelope, worker: WorkerProcess) -> Claim:

@@ -84,7 +84,7 @@ def publish_due(broker: Broker) -> int:
     waiting = (JobState.SCHEDULED, JobState.RETRYING)
     with transaction.atomic():
         jobs = list(
-            Job.objects.select_for_update(skip_locked=True)
+            Job.objects.select_for_update(skip_locked=True, no_key=True)
             .filter(state__in=waiting, due_at__lte=Now())
             .order_by("due_at")[:BATCH]
         )
@@ -111,7 +111,7 @@ def publish_missing(broker: Broker, marks: ClaimMarks, pace: Pace) -> int:
                 continue
             overdue = overdue.filter(queued_at__lt=passed)
         with transaction.atomic():
-            jobs = list(overdue.select_for_update(skip_locked=True).order_by("queued_at")[: pace.jobs])
+            jobs = list(overdue.select_for_update(skip_locked=True, no_key=True).order_by("queued_at")[: pace.jobs])
             _queue_again(jobs, JobEvent.Kind.REPUBLISHED)
         if jobs:
             logger.warning("%d jobs of %s had no message in the broker; published again", len(jobs), queue)

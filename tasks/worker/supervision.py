@@ -122,7 +122,7 @@ def record_lost_attempts(silence: Silence, me: WorkerProcess | None = None) -> i
     if me is not None:
         lost = lost.exclude(worker=me)
     with transaction.atomic():  # each worker takes other rows than its neighbours
-        jobs = list(lost.select_for_update(skip_locked=True, of=("self",)).select_related("worker")[:200])
+        jobs = list(lost.select_for_update(skip_locked=True, no_key=True, of=("self",)).select_related("worker")[:200])
         return sum(_recorded_lost(job, "its worker went silent") for job in jobs)
 
 
