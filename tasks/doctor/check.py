@@ -61,14 +61,6 @@ def link(check: str) -> str:
     return f"{PAGE}#{check}"
 
 
-def unreadable_url(variable: str) -> Finding:
-    """For a URL that breaks its parser, whose own words may quote a piece of the password."""
-    return Finding(
-        f"{variable} can not be read as a URL",
-        "Write what is special in a user name or password as %XX: / is %2F, @ is %40, # is %23, : is %3A.",
-    )
-
-
 def in_one_line(error: Exception) -> str:
     """What an exception says, without the logins that URLs in it may carry."""
     first = str(error).strip().partition("\n")[0] or type(error).__name__

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from django.conf import settings
 
-from tasks.doctor.check import Check, Finding, in_one_line, unreadable_url
+from tasks.doctor.check import Check, Finding, in_one_line
 
 LEAST_FREE_BYTES = 2**30
 TIMEOUT_SECONDS = 3
@@ -45,8 +45,6 @@ def cache() -> Iterator[Finding]:
             configured["LOCATION"], socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
         ) as client:
             client.ping()
-    except ValueError:
-        yield unreadable_url("REDIS_URL")
     except (redis.RedisError, OSError) as error:
         yield Finding(
             f"Redis does not answer: {in_one_line(error)}",

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from compose.private.programs import START
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class PlatformProcess:
+class PlatformProcess(ABC):
     """One worker or web process. Nobody starts it again but the scenario, so one that ends by itself is noticed."""
 
     def __init__(self, name: str, command: Command, directory: Path, environment: Mapping[str, str]):
@@ -43,8 +44,8 @@ class PlatformProcess:
         self.launch()
         self.wait_until_ready()
 
-    def is_ready(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def is_ready(self) -> bool: ...
 
     @property
     def pid(self) -> int:

@@ -19,6 +19,16 @@ from tests.waiting import wait_for
 def worker_sigkill(scene: Scene, dice: random.Random) -> None:
     """A worker's main process gets SIGKILL three times while it runs jobs: they run again elsewhere, one attempt spent,
     because the redelivered message or the worker's silence tells that it is gone."""
+    _kill_busy_workers(scene)
+
+
+@scenario("supervision-off", pool="threads")
+def worker_of_threads_sigkill(scene: Scene, dice: random.Random) -> None:
+    """As worker-sigkill, with pools of threads: what runs in the worker's own process ends with it, and runs again."""
+    _kill_busy_workers(scene)
+
+
+def _kill_busy_workers(scene: Scene) -> None:
     for _ in range(3):
         scene.moment()
         victim = scene.busy_worker()
@@ -92,19 +102,6 @@ def worker_deaf(scene: Scene, dice: random.Random) -> None:
     scene.place_and_see_run(seconds=60)
     scene.demand({worker.pid for worker in scene.workers} == pids, "they are the same processes")
     scene.demand(WorkerProcess.objects.count() > len(pids), "they had a second life")
-
-
-@scenario("supervision-off", pool="threads")
-def worker_of_threads_sigkill(scene: Scene, dice: random.Random) -> None:
-    """As worker-sigkill, with pools of threads: what runs in the worker's own process ends with it, and runs again."""
-    for _ in range(3):
-        scene.moment()
-        victim = scene.busy_worker()
-        victim.kill()
-        scene.moment()
-        victim.start()
-    scene.rest()
-    scene.demand(scene.lost_attempts() >= 3, "each kill cost at least one attempt")
 
 
 @scenario("children-obey")

@@ -11,7 +11,7 @@ from kombu import Connection, Exchange, Queue
 
 from tasks.brokers.rabbitmq.checks.over_api import Api
 from tasks.brokers.rabbitmq.declaration import celery_queues, dead_queues, declarations, declare
-from tasks.doctor.check import Check, Finding, Unknown, in_one_line, unreadable_url
+from tasks.doctor.check import Check, Finding, Unknown, in_one_line
 from tasks.errors import BrokerUnavailable
 
 # The collector takes a dead message at once; one that is still there after this was not taken.
@@ -52,8 +52,6 @@ class AmqpChecks:
                 in_one_line(error),
                 "Start RabbitMQ, or correct BROKER_URL. Jobs are accepted meanwhile, and published when it is back.",
             )
-        except ValueError:
-            yield unreadable_url("BROKER_URL")
 
     def topology(self) -> Iterator[Finding]:
         for entity, refusal in self._drift:

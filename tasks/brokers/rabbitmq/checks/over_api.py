@@ -11,7 +11,7 @@ from django.conf import settings
 from tasks.brokers.rabbitmq import bindings, management, policies
 from tasks.brokers.rabbitmq.declaration import celery_queues, dead_queues
 from tasks.brokers.rabbitmq.management import Management
-from tasks.doctor.check import Check, Finding, Unknown, in_one_line, unreadable_url
+from tasks.doctor.check import Check, Finding, Unknown, in_one_line
 from tasks.doctor.limits import MARGIN_SECONDS, longest_task
 from tasks.doctor.workers import live_workers
 from tasks.topology import TOPOLOGY, UNROUTED_EXCHANGE, UNROUTED_QUEUE
@@ -82,8 +82,6 @@ class ApiChecks:
             return
         try:
             self._api.get("whoami")
-        except (ValueError, httpx.InvalidURL):
-            yield unreadable_url("RABBITMQ_API_URL")
         except httpx.HTTPError as error:
             yield Finding(
                 f"RabbitMQ's management API does not answer: {in_one_line(error)}",

@@ -18,6 +18,7 @@ from tests.unit.tasks.factories import make_job, make_worker
 from tests.waiting import closed_port
 
 pytestmark = pytest.mark.django_db
+# SQLite has neither a clock of its own nor these settings. `make test` brings PostgreSQL and skips nothing.
 postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'")
 Usage = namedtuple("Usage", "free")
 
