@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from project.problems import PROBLEM_TYPES
-from tasks import http
+from tasks.http import jobs
 from tasks.models import ApiToken, Job
 
 pytestmark = pytest.mark.django_db
@@ -93,6 +93,17 @@ def test_a_refused_body_says_what_is_wrong_and_stores_nothing(send, body, status
     assert Job.objects.count() == 0
 
 
+def test_a_key_has_one_to_two_hundred_characters(send):
+    problem(send(GOOD, Idempotency_Key=""), 422, "invalid")
+    problem(send(GOOD, Idempotency_Key="k" * 201), 422, "invalid")
+    assert send(GOOD, Idempotency_Key="k" * 200).status_code == 202
+
+
+def test_the_key_is_documented(client):
+    operation = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/jobs"]["post"]
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["Idempotency-Key"]
+
+
 def test_a_key_that_stands_for_another_payload_is_refused(send):
     send(GOOD, Idempotency_Key="k")
     told = problem(send({**GOOD, "payload": {"text": "y"}}, Idempotency_Key="k"), 422, "invalid")
@@ -120,14 +131,14 @@ def test_a_database_that_is_away_is_told_as_such(send, monkeypatch):
     def away(*_, **__):
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(http, "enqueue", away)
+    monkeypatch.setattr(jobs, "enqueue", away)
     response = send(GOOD)
     problem(response, 503, "unavailable")
     assert int(response["Retry-After"]) > 0
 
 
 def test_a_crash_is_a_problem_too(send, client, monkeypatch):
-    monkeypatch.setattr(http, "enqueue", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(jobs, "enqueue", lambda *_, **__: 1 / 0)
     client.raise_request_exception = False
     problem(send(GOOD), 500, "internal")
 
