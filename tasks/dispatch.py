@@ -4,18 +4,20 @@
 """
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from pydantic import BaseModel
 
 from tasks import publisher
 from tasks.brokers import JobMessage
 from tasks.errors import IdempotencyConflict, InvalidJob
+from tasks.group_commit import GroupCommit
 from tasks.insertion import NewJob, insert
 from tasks.models import Batch, Job
 from tasks.payloads import dump_payload, json_text
@@ -80,7 +82,8 @@ def enqueue(
         metadata=metadata,
         batch=batch,
     )
-    (answer,) = store([prepare(request)])
+    new = prepare(request)
+    answer = _group_commit.commit(new) if _may_share(new) else store([new])[0]
     if isinstance(answer, IdempotencyConflict):
         raise answer
     return answer
@@ -130,6 +133,25 @@ def store(new_jobs: Sequence[NewJob]) -> list[Job | IdempotencyConflict]:
             answers.append(job if same else IdempotencyConflict(str(new.idempotency_key), job.id))
     publish_on_commit(queued)
     return answers
+
+
+def _may_share(new: NewJob) -> bool:
+    """Whether others may commit with it: not within the caller's own transaction, and not with an idempotency key,
+    which may have to wait for somebody's transaction that has inserted the same."""
+    autocommit = connection.autocommit if connection.connection is not None else connection.settings_dict["AUTOCOMMIT"]
+    return autocommit and not connection.in_atomic_block and new.idempotency_key is None
+
+
+_group_commit = GroupCommit(store)
+
+
+def _after_fork() -> None:
+    """The threads that wait, and the one that leads them, are the parent's."""
+    global _group_commit
+    _group_commit = GroupCommit(store)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def publish_on_commit(jobs: Iterable[Job | NewJob]) -> None:
