@@ -67,6 +67,7 @@ TEMPLATES = [
 # A connection is kept between requests and checked before use, so that a database restart costs one new connection.
 DATABASES = {"default": dj_database_url.parse(env.database_url, conn_max_age=600, conn_health_checks=True)}
 if DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    DATABASES["default"]["ENGINE"] = "project.postgresql"
     # Without these, a database that is gone without a word hangs whoever asked it, for up to two hours.
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
