@@ -12,7 +12,8 @@ from tasks.brokers.base import DeadMessage, JobMessage, QueueMissing, TopologyMi
 from tasks.brokers.rabbitmq import bindings, policies
 from tasks.brokers.rabbitmq.confirms import Confirms
 from tasks.brokers.rabbitmq.declaration import dead_queues, declarations, declare
-from tasks.brokers.rabbitmq.messages import JOB_BODY, dead_message, job_properties, properties_again
+from tasks.brokers.rabbitmq.frames import frames, job_frames
+from tasks.brokers.rabbitmq.messages import dead_message, properties_again
 from tasks.brokers.rabbitmq.nodes import nodes
 from tasks.doctor.check import Check
 from tasks.errors import BrokerUnavailable
@@ -41,16 +42,16 @@ class RabbitMQ:
     def _publish(self, messages: Sequence[JobMessage]) -> set[str]:
         with self._reaching():
             confirms = self._confirming()
-            for message in messages:
-                queue = TOPOLOGY.queue(message.queue)
-                confirms.send(message.id, JOB_BODY, queue.exchange, queue.routing_key, **job_properties(message))
+            place = confirms.place
+            confirms.send([(message.id, job_frames(message, **place)) for message in messages])
             return confirms.wait(CONFIRM_TIMEOUT_SECONDS)
 
     def publish_again(self, dead: DeadMessage) -> bool:
         message_id = str(dead.properties.get("message_id") or "again")
+        message = amqp.Message(dead.body, **properties_again(dead) | {"message_id": message_id})
         with self._reaching():
             confirms = self._confirming()
-            confirms.send(message_id, dead.body, dead.exchange, dead.routing_key, **properties_again(dead))
+            confirms.send([(message_id, frames(message, dead.exchange, dead.routing_key, **confirms.place))])
             return message_id in confirms.wait(CONFIRM_TIMEOUT_SECONDS)
 
     def depth(self, queue: str) -> int:
