@@ -7,8 +7,10 @@ from ninja import NinjaAPI, Router
 from ninja.parser import Parser
 from pydantic_core import from_json
 
-from project.problems import PROBLEM_TYPES, add_problem_handlers
+from project.problems import add_problem_handlers
+from tasks.http.batches import router as batches
 from tasks.http.jobs import router as jobs
+from tasks.http.problems import PROBLEM_TYPES
 
 
 class JsonParser(Parser):
@@ -38,4 +40,5 @@ def read_problem_type(request: HttpRequest, slug: str) -> dict[str, str | int]:
 
 
 api.add_router("", jobs)
+api.add_router("", batches)
 api.add_router("", problems)

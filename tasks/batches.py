@@ -1,6 +1,7 @@
-"""Many jobs of one task at once, all or none of them."""
+"""Many jobs at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -8,10 +9,10 @@ from typing import Any
 from django.db import transaction
 from pydantic import BaseModel
 
-from tasks.dispatch import JobRequest, columns, publish_on_commit, text_problems
+from tasks.dispatch import JobRequest, columns, publish_on_commit, store, text_problems
 from tasks.errors import IdempotencyConflict, InvalidJob
 from tasks.insertion import NewJob, insert_rows
-from tasks.models import Batch
+from tasks.models import Batch, Job
 from tasks.payloads import dump_payload
 from tasks.registry import TaskSpec, registry
 from tasks.states import JobState, Priority
@@ -68,6 +69,24 @@ def enqueue_many(
             insert_rows(new_jobs)
             publish_on_commit(new for new in new_jobs if new.state == JobState.QUEUED)
     return stored
+
+
+def store_batch(batch: Batch, new_jobs: Sequence[NewJob]) -> tuple[Batch, list[Job | IdempotencyConflict]]:
+    """``batch``, or the first one of its idempotency key, and what ``store`` answers to its ``new_jobs``.
+
+    Nothing is stored where no job is. Raises IdempotencyConflict when the first batch of the key has another digest.
+    """
+    with transaction.atomic():
+        batch.total = len(new_jobs)
+        stored = _insert_or_first(batch)
+        answers = store([replace(new, batch_id=stored.pk) for new in new_jobs])
+        own = sum(isinstance(answer, Job) and answer.batch_id == batch.pk for answer in answers)
+        if own != batch.total and stored.pk == batch.pk:
+            batch.total = own
+            batch.save(update_fields=["total"])
+        if not any(isinstance(answer, Job) for answer in answers):
+            transaction.set_rollback(True)
+    return stored, answers
 
 
 def _dump(spec: TaskSpec, payloads: Iterable[BaseModel | dict[str, Any]]) -> list[str]:

@@ -7,19 +7,12 @@ from ninja import Router
 from ninja.errors import HttpError
 
 from tasks.dispatch import enqueue
-from tasks.errors import InvalidJob
+from tasks.http import idempotency
 from tasks.http.access import allowed
 from tasks.http.schemas import JobIn, JobOut, answer, shown
 from tasks.models import Job
 
 router = Router(tags=["jobs"])
-
-IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "The same key for the same task answers with the same job, however often it is sent.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
-}
 
 
 @router.post(
@@ -27,7 +20,7 @@ IDEMPOTENCY_KEY = {
     response={202: JobOut},
     auth=allowed("jobs:write"),
     summary="Accept a job",
-    openapi_extra={"parameters": [IDEMPOTENCY_KEY]},
+    openapi_extra=idempotency.documented("The same key for the same task answers with the same job."),
 )
 def create_job(request: HttpRequest, job: JobIn) -> HttpResponse:
     """The job is durable when this answers, whether or not the broker can be reached."""
@@ -42,7 +35,7 @@ def create_job(request: HttpRequest, job: JobIn) -> HttpResponse:
         expires_at=job.expires_at,
         correlation_id=job.correlation_id,
         metadata=job.metadata,
-        idempotency_key=_idempotency_key(request),
+        idempotency_key=idempotency.key_of(request),
         requested_by=request.auth,  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
     )
     return answer(shown(accepted), status=202, location=f"/api/v1/jobs/{accepted.pk}")
@@ -54,11 +47,3 @@ def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     if job is None:
         raise Http404(f"there is no job {job_id}")
     return answer(shown(job))
-
-
-def _idempotency_key(request: HttpRequest) -> str | None:
-    """Past ninja and ``request.headers``, which would copy every header for the sake of this one."""
-    key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
-    if key == "":
-        raise InvalidJob([{"field": "Idempotency-Key", "message": "is empty"}])
-    return key

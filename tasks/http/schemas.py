@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from tasks.models import Job
+from tasks.models import Batch, Job
 from tasks.registry import registry
+from tasks.states import FINAL, JobState
 
 
 class JobIn(BaseModel, extra="forbid"):
@@ -83,6 +84,30 @@ def shown(job: Job) -> JobOut:
         "expires_at": job.expires_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
+    }
+
+
+class BatchOut(TypedDict):
+    id: UUID
+    name: str
+    total: Annotated[int, Field(description="Jobs it was made with.")]
+    jobs: Annotated[dict[str, int], Field(description="How many of its jobs are in each state.")]
+    unfinished: Annotated[int, Field(description="How many of them have yet to end.")]
+    requested_by: str
+    created_at: datetime
+
+
+def shown_batch(batch: Batch) -> BatchOut:
+    found = batch.progress()
+    jobs = {state.value: found.get(state, 0) for state in JobState}
+    return {
+        "id": batch.id,
+        "name": batch.name,
+        "total": batch.total,
+        "jobs": jobs,
+        "unfinished": sum(count for state, count in jobs.items() if state not in FINAL),
+        "requested_by": batch.requested_by,
+        "created_at": batch.created_at,
     }
 
 
