@@ -18,7 +18,7 @@ from tasks.http.access import allowed
 from tasks.http.problems import description, of_invalid_job, respond
 from tasks.http.schemas import BatchOut, JobIn, answer, shown_batch
 from tasks.insertion import NewJob
-from tasks.models import Batch, Job
+from tasks.models import Batch
 
 MOST_JOBS = 1000
 MAX_KEY = 190  # each job's own key is this one and its index
@@ -69,31 +69,28 @@ def create_batch(request: HttpRequest, body: BatchIn) -> HttpResponse:
         raise HttpError(415, "the body is application/json")
     key = idempotency.key_of(request, max_length=MAX_KEY)
     caller: str = request.auth  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
-    prepared: dict[int, NewJob] = {}
-    rejected: dict[int, dict[str, Any]] = {}
-    for index, item in enumerate(body.jobs):
-        instance = f"{request.path}#/jobs/{index}"
-        try:
-            job = BatchJobIn.model_validate(item)
-            own_key = job.idempotency_key or (f"{key}/{index}" if key else None)
-            prepared[index] = prepare(_request(job, own_key, caller))
-        except ValidationError as error:
-            rejected[index] = description("invalid", instance, errors=_errors(error))
-        except InvalidJob as error:
-            rejected[index] = of_invalid_job(error, instance)
     batch = Batch(
         name=body.name,
         requested_by=caller,
         idempotency_key=key,
         digest=sha256(request.body).hexdigest() if key else "",
     )
-    accepted: list[Accepted] = []
+    prepared: dict[int, NewJob] = {}
+    rejected: dict[int, dict[str, Any]] = {}
+    for index, item in enumerate(body.jobs):
+        try:
+            prepared[index] = prepare(_request(BatchJobIn.model_validate(item), index, batch))
+        except ValidationError as error:
+            rejected[index] = description("invalid", _place(request, index), errors=_errors(error))
+        except InvalidJob as error:
+            rejected[index] = of_invalid_job(error, _place(request, index))
     batch, answers = store_batch(batch, list(prepared.values()))
+    accepted: list[Accepted] = []
     for index, stored in zip(prepared, answers, strict=True):
-        if isinstance(stored, Job):
-            accepted.append({"index": index, "id": stored.id, "location": f"/api/v1/jobs/{stored.id}"})
+        if isinstance(stored, UUID):
+            accepted.append({"index": index, "id": stored, "location": f"/api/v1/jobs/{stored}"})
         else:
-            rejected[index] = of_invalid_job(stored, f"{request.path}#/jobs/{index}")
+            rejected[index] = of_invalid_job(stored, _place(request, index))
     refusals = [{"index": index, "problem": rejected[index]} for index in sorted(rejected)]
     if not accepted:
         none = "none of the jobs was accepted; `rejected` says why"
@@ -110,7 +107,8 @@ def read_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     return answer(shown_batch(batch))
 
 
-def _request(job: BatchJobIn, key: str | None, caller: str) -> JobRequest:
+def _request(job: BatchJobIn, index: int, batch: Batch) -> JobRequest:
+    of_batch = f"{batch.idempotency_key}/{index}" if batch.idempotency_key else None
     return JobRequest(
         task=job.task,
         payload=job.payload,
@@ -118,11 +116,16 @@ def _request(job: BatchJobIn, key: str | None, caller: str) -> JobRequest:
         delay_seconds=job.delay_seconds,
         run_at=job.run_at,
         expires_at=job.expires_at,
-        idempotency_key=key,
+        idempotency_key=job.idempotency_key or of_batch,
         correlation_id=job.correlation_id,
-        requested_by=caller,
+        requested_by=batch.requested_by,
         metadata=job.metadata,
+        batch=batch,
     )
+
+
+def _place(request: HttpRequest, index: int) -> str:
+    return f"{request.path}#/jobs/{index}"
 
 
 def _errors(error: ValidationError) -> list[dict[str, str]]:
