@@ -116,7 +116,7 @@ def _by_one_statement(new_jobs: Sequence[NewJob]) -> dict[UUID, Moments]:
     """One trip. One text, and so one plan, for any number of rows, since they travel as one JSON array."""
     in_order = sorted(new_jobs, key=_key)  # two that insert the same keys must not wait for each other
     rows = [{**_columns(new), "state": new.state, "delay_seconds": new.delay_seconds} for new in in_order]
-    return {row[0]: Moments(*row[1:]) for row in statements.execute(_STATEMENT, json.dumps(rows, default=str))}
+    return {row[0]: Moments(*row[1:]) for row in statements.execute(_STATEMENT, [json.dumps(rows, default=str)])}
 
 
 def _by_copy(new_jobs: Sequence[NewJob]) -> dict[UUID, Moments]:

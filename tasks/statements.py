@@ -3,7 +3,7 @@
 They run on Django's connection, in its transaction, and raise its errors.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import psycopg
 from django.db import connection
 
 
-def execute(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+def execute(statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
     """The rows that PostgreSQL returns for ``statement``, which the connection prepares once it comes often.
 
     A pooler between must keep prepared statements apart, as PgBouncer does from 1.21 on; ``prepare_threshold`` among
