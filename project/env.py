@@ -119,6 +119,9 @@ class Env(BaseSettings):
     operator_password: SecretStr = Field(SecretStr(""), description="That login's password; `make up` makes one.")
 
     max_payload_bytes: int = Field(262_144, ge=1, description="Largest payload of one job, as JSON.")
+    max_body_bytes: int = Field(
+        10_485_760, ge=1, description="Largest JSON body of a request: what a batch of jobs may have together."
+    )
     max_upload_bytes: int = Field(104_857_600, ge=1, description="Largest file uploaded with a form.")
     health_max_messages: int = Field(1000, ge=0, description="/health/queue warns past this many messages in a queue.")
     relay_grace_seconds: float = Field(

@@ -24,7 +24,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "servestatic",
+    "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django_celery_results",
@@ -38,12 +38,12 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "project.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "project.middleware.BrowserSession",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "project.middleware.BrowserUser",
+    "project.middleware.BrowserMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -67,6 +67,7 @@ TEMPLATES = [
 # A connection is kept between requests and checked before use, so that a database restart costs one new connection.
 DATABASES = {"default": dj_database_url.parse(env.database_url, conn_max_age=600, conn_health_checks=True)}
 if DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    DATABASES["default"]["ENGINE"] = "project.postgresql"
     # Without these, a database that is gone without a word hangs whoever asked it, for up to two hours.
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
@@ -91,6 +92,7 @@ SESSION_COOKIE_HTTPONLY = True
 if env.behind_tls_proxy:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.max_body_bytes
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 
@@ -104,7 +106,7 @@ MEDIA_ROOT = VAR_DIR / "uploads"  # media/ is source code
 MEDIA_URL = "/uploads/"  # never routed: files of jobs are served by views that check who asks
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "servestatic.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
 vars().update(email_settings(env.email_url, outbox=VAR_DIR / "outbox/email"))

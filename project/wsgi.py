@@ -1,4 +1,4 @@
-"""WSGI entry of the web processes."""
+"""WSGI entry, for any server; ours is web.py."""
 
 import os
 

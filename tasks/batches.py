@@ -1,17 +1,19 @@
-"""Many jobs of one task at once, all or none of them."""
+"""Many jobs at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from pydantic import BaseModel
 
-from tasks.dispatch import JobRequest, columns, publish_on_commit, text_problems
+from tasks.dispatch import JobRequest, columns, publish_on_commit, store, text_problems
 from tasks.errors import IdempotencyConflict, InvalidJob
 from tasks.insertion import NewJob, insert_rows
-from tasks.models import Batch
+from tasks.models import Batch, Job
 from tasks.payloads import dump_payload
 from tasks.registry import TaskSpec, registry
 from tasks.states import JobState, Priority
@@ -68,6 +70,35 @@ def enqueue_many(
             insert_rows(new_jobs)
             publish_on_commit(new for new in new_jobs if new.state == JobState.QUEUED)
     return stored
+
+
+def store_batch(batch: Batch, new_jobs: Sequence[NewJob]) -> tuple[Batch, list[UUID | IdempotencyConflict]]:
+    """``batch``, or the first one of its idempotency key; and for each of ``new_jobs`` the id of its job, of the first
+    job of its own key, or the conflict.
+
+    Nothing is stored where no job is. Raises IdempotencyConflict when the first batch of the key has another digest.
+    """
+    with transaction.atomic():
+        batch.total = len(new_jobs)
+        stored = _insert_or_first(batch)
+        if stored.pk != batch.pk:
+            new_jobs = [replace(new, batch_id=stored.pk) for new in new_jobs]
+        answers = _insert_or_conflict(new_jobs)
+        own = sum(answer == new.id for new, answer in zip(new_jobs, answers, strict=True))
+        if own != batch.total and stored.pk == batch.pk:
+            batch.total = own
+            batch.save(update_fields=["total"])
+        if not any(isinstance(answer, UUID) for answer in answers):
+            transaction.set_rollback(True)
+    return stored, answers
+
+
+def _insert_or_conflict(new_jobs: Sequence[NewJob]) -> list[UUID | IdempotencyConflict]:
+    if any(new.idempotency_key for new in new_jobs):
+        return [answer.pk if isinstance(answer, Job) else answer for answer in store(new_jobs)]
+    insert_rows(new_jobs)
+    publish_on_commit(new for new in new_jobs if new.state == JobState.QUEUED)
+    return [new.id for new in new_jobs]
 
 
 def _dump(spec: TaskSpec, payloads: Iterable[BaseModel | dict[str, Any]]) -> list[str]:

@@ -125,7 +125,7 @@ def run_step(step: Process, follower: Follower) -> None:
 
 
 def wait_until_answering(port: int, path: str, process: Process, follower: Follower) -> None:
-    """Wait for an answer over HTTP: gunicorn's port is open long before its workers have loaded the platform."""
+    """Wait for an answer over HTTP: a port may be open before anybody behind it has loaded the platform."""
 
     def answers() -> bool:
         connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)

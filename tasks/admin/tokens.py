@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from tasks.admin import markup
 from tasks.admin.forms import TypedInput
-from tasks.http import SCOPES as PERMISSION_OF_SCOPE
+from tasks.http.access import SCOPES as PERMISSION_OF_SCOPE
 from tasks.models import ApiToken
 
 SCOPES = [

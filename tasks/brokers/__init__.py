@@ -5,9 +5,18 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from tasks.brokers.base import Broker, DeadMessage, JobMessage, QueueMissing, TopologyMismatch
+from tasks.brokers.base import Answers, Broker, DeadMessage, JobMessage, QueueMissing, TopologyMismatch
 
-__all__ = ["Broker", "DeadMessage", "JobMessage", "QueueMissing", "TopologyMismatch", "celery_queues", "connect"]
+__all__ = [
+    "Answers",
+    "Broker",
+    "DeadMessage",
+    "JobMessage",
+    "QueueMissing",
+    "TopologyMismatch",
+    "celery_queues",
+    "connect",
+]
 
 
 def connect() -> Broker:

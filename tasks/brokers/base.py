@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from tasks.doctor.check import Check
@@ -41,12 +41,26 @@ class DeadMessage:
     """Newest first: queue, reason ("rejected", "delivery_limit", "expired"), count, time."""
 
 
+class Answers(NamedTuple):
+    """Ids of messages that were sent."""
+
+    confirmed: set[str]
+    refused: set[str]
+
+
 class Broker(Protocol):
     """Every method raises BrokerUnavailable when the broker can not be reached or does not answer in time."""
 
     def publish(self, messages: Sequence[JobMessage]) -> set[str]:
         """Send ``messages`` and wait for the broker to have them on disk. Returns the ids it confirmed; one that is
         missing may or may not have arrived, so sending it again is right and a duplicate is possible."""
+
+    def send(self, messages: Sequence[JobMessage]) -> None:
+        """Send ``messages`` and wait for nothing. What becomes of them, ``answers`` tells."""
+
+    def answers(self, timeout_seconds: float) -> "Answers":
+        """What the broker said of what was sent since it was last asked; the first of it is waited for. It says
+        something of each message in the end, or this raises."""
 
     def publish_again(self, dead: DeadMessage) -> bool:
         """Send a dead message, byte for byte, to where it was first addressed. Whether the broker confirmed it."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from kombu import Exchange, Queue
 
-from tasks.brokers.base import DeadMessage, JobMessage
+from tasks.brokers.base import Answers, DeadMessage, JobMessage
 from tasks.doctor.check import Check
 from tasks.topology import TOPOLOGY
 
@@ -23,9 +23,19 @@ def celery_queues() -> list[Queue]:
 class MemoryBroker:
     """brokers.base.Broker says what each method promises."""
 
+    def __init__(self) -> None:
+        self._sent: set[str] = set()
+
     def publish(self, messages: Sequence[JobMessage]) -> set[str]:
         published.extend(messages)
         return {message.id for message in messages}
+
+    def send(self, messages: Sequence[JobMessage]) -> None:
+        self._sent |= self.publish(messages)
+
+    def answers(self, timeout_seconds: float) -> Answers:
+        confirmed, self._sent = self._sent, set()
+        return Answers(confirmed, set())
 
     def publish_again(self, dead: DeadMessage) -> bool:
         return True

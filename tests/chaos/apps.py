@@ -10,6 +10,7 @@ class ChaosConfig(AppConfig):
     name = "tests.chaos"
 
     def ready(self) -> None:
+        from tasks import publisher
         from tests.chaos import clock, failpoints, mutations
 
         failpoints.install()
@@ -17,3 +18,6 @@ class ChaosConfig(AppConfig):
             clock.install(Path(file))
         if mutation := os.environ.get("CHAOS_MUTATION"):
             mutations.MUTATIONS[mutation]()
+        if os.environ.get("CHAOS_PUBLISH_ON_LOAD"):
+            publisher.publish([])  # starts its thread
+            publisher.flush()

@@ -327,13 +327,13 @@ def redis_trusted() -> None:
     """A job is accepted only when Redis has heard of it."""
     from django.core.cache import cache
 
-    from tasks import http
+    from tasks.http import jobs
 
-    enqueue = http.enqueue
+    enqueue = jobs.enqueue
 
     def and_tell(*arguments: Any, **options: Any) -> Any:
         job = enqueue(*arguments, **options)
         cache.set(f"job:{job.pk}", "accepted")
         return job
 
-    http.enqueue = and_tell
+    jobs.enqueue = and_tell

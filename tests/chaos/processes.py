@@ -127,7 +127,7 @@ class Worker(PlatformProcess):
 
 
 class Web(PlatformProcess):
-    """gunicorn with one process of eight threads, on a port of its own."""
+    """The web server with one worker of eight threads, on a port of its own."""
 
     def __init__(self, name: str, directory: Path, environment: Mapping[str, str], *, port: int):
         self.url = f"http://127.0.0.1:{port}"
@@ -143,7 +143,7 @@ class Web(PlatformProcess):
             return False
 
     def kill(self) -> None:
-        """SIGKILL to gunicorn and its children at once: the machine is gone."""
+        """SIGKILL to the server and its worker at once: the machine is gone."""
         self._wanted = False
         self._process.kill()
 

@@ -8,11 +8,12 @@ import amqp
 from kombu import Connection, Consumer, Message
 from kombu.exceptions import KombuError
 
-from tasks.brokers.base import DeadMessage, JobMessage, QueueMissing, TopologyMismatch
+from tasks.brokers.base import Answers, DeadMessage, JobMessage, QueueMissing, TopologyMismatch
 from tasks.brokers.rabbitmq import bindings, policies
 from tasks.brokers.rabbitmq.confirms import Confirms
 from tasks.brokers.rabbitmq.declaration import dead_queues, declarations, declare
-from tasks.brokers.rabbitmq.messages import JOB_BODY, dead_message, job_properties, properties_again
+from tasks.brokers.rabbitmq.frames import frames, job_frames
+from tasks.brokers.rabbitmq.messages import dead_message, properties_again
 from tasks.brokers.rabbitmq.nodes import nodes
 from tasks.doctor.check import Check
 from tasks.errors import BrokerUnavailable
@@ -36,22 +37,43 @@ class RabbitMQ:
 
     def publish(self, messages: Sequence[JobMessage]) -> set[str]:
         with self._mending_topology():
-            return self._publish(messages)
+            self._send(messages)
+            return self._all_confirmed()
 
-    def _publish(self, messages: Sequence[JobMessage]) -> set[str]:
-        with self._reaching():
-            confirms = self._confirming()
-            for message in messages:
-                queue = TOPOLOGY.queue(message.queue)
-                confirms.send(message.id, JOB_BODY, queue.exchange, queue.routing_key, **job_properties(message))
-            return confirms.wait(CONFIRM_TIMEOUT_SECONDS)
+    def send(self, messages: Sequence[JobMessage]) -> None:
+        with self._mending_topology():
+            self._send(messages)
+
+    def answers(self, timeout_seconds: float) -> Answers:
+        with self._mending_topology():
+            return self._answers(timeout_seconds)
 
     def publish_again(self, dead: DeadMessage) -> bool:
         message_id = str(dead.properties.get("message_id") or "again")
+        message = amqp.Message(dead.body, **properties_again(dead) | {"message_id": message_id})
         with self._reaching():
             confirms = self._confirming()
-            confirms.send(message_id, dead.body, dead.exchange, dead.routing_key, **properties_again(dead))
-            return message_id in confirms.wait(CONFIRM_TIMEOUT_SECONDS)
+            confirms.send([(message_id, frames(message, dead.exchange, dead.routing_key, **confirms.place))])
+        return message_id in self._all_confirmed()
+
+    def _send(self, messages: Sequence[JobMessage]) -> None:
+        with self._reaching():
+            confirms = self._confirming()
+            place = confirms.place
+            confirms.send([(message.id, job_frames(message, **place)) for message in messages])
+
+    def _answers(self, timeout_seconds: float) -> Answers:
+        if self._confirms is None:
+            return Answers(set(), set())
+        with self._reaching():
+            return self._confirms.answers(timeout_seconds, patience_seconds=CONFIRM_TIMEOUT_SECONDS)
+
+    def _all_confirmed(self) -> set[str]:
+        """Of all that was sent, what the broker has. It has refused the rest."""
+        confirmed = self._answers(CONFIRM_TIMEOUT_SECONDS).confirmed
+        while self._confirms is not None and not self._confirms.are_complete:
+            confirmed |= self._answers(CONFIRM_TIMEOUT_SECONDS).confirmed
+        return confirmed
 
     def depth(self, queue: str) -> int:
         with self._reaching() as connection, connection.channel() as channel:
@@ -155,7 +177,7 @@ class RabbitMQ:
         refuses whatever is for that queue until the dead node is back, be it for hours (seen in 3.10).
         """
         assert self._connection is not None, "inside _reaching"
-        if self._confirms is not None and self._confirms.has_refused:
+        if self._confirms is not None and self._confirms.has_refused and self._confirms.are_complete:
             self._confirms.close()
             self._confirms = None
         if self._confirms is None:

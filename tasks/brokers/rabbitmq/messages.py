@@ -24,6 +24,8 @@ _KEPT_PROPERTIES = (
 def job_properties(message: JobMessage) -> dict[str, Any]:
     """A Celery protocol 2 task message with no arguments: the worker takes them from the job's row."""
     return {
+        "delivery_mode": 2,
+        "message_id": message.id,
         "content_type": "application/json",
         "content_encoding": "utf-8",
         "correlation_id": message.id,
@@ -61,7 +63,7 @@ def dead_message(message: Message) -> DeadMessage:
 
 
 def properties_again(dead: DeadMessage) -> dict[str, Any]:
-    """The properties of a dead message for its second journey, without those the publisher sets itself."""
-    kept = {name: value for name, value in dead.properties.items() if name not in ("delivery_mode", "message_id")}
-    kept |= {"content_type": dead.content_type, "content_encoding": dead.content_encoding}
+    """The properties of a dead message for its second journey, which is persistent whatever the first one was."""
+    kept = {**dead.properties, "content_type": dead.content_type, "content_encoding": dead.content_encoding}
+    kept |= {"delivery_mode": 2}
     return {name: value for name, value in kept.items() if value is not None} | {"application_headers": dead.headers}

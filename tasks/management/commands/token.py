@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError
 from django.utils import timezone
 
-from tasks.http import SCOPES
+from tasks.http.access import SCOPES
 from tasks.models import ApiToken
 
 

@@ -25,10 +25,10 @@ def web_sigkill_after_commit(scene: Scene, dice: random.Random) -> None:
     scene.demand(bool(scene.events("republished")), "the relay found what was never published")
 
 
-@scenario("fork-hook-off", environment={"GUNICORN_CMD_ARGS": "--preload --config tests/chaos/preloaded.py"})
+@scenario("fork-hook-off", environment={"CHAOS_PUBLISH_ON_LOAD": "1"})
 def web_forked_after_publishing(scene: Scene, dice: random.Random) -> None:
-    """gunicorn loads the platform and publishes before it forks: its children publish through connections of their own,
-    without the relay's help, because a forked process begins with a fresh publisher."""
+    """The web server loads the platform and publishes before it forks: its children publish through connections of
+    their own, without the relay's help, because a forked process begins with a fresh publisher."""
     scene.moment()
     posted = [scene.load.post(errand(), dice) for _ in range(20)]
     scene.moment()

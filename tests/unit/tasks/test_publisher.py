@@ -1,12 +1,15 @@
 import threading
+import time
 import uuid
+from collections import deque
 
 import pytest
 
 from tasks import publisher as room
-from tasks.brokers import JobMessage
+from tasks.brokers import Answers, JobMessage
 from tasks.errors import BrokerUnavailable
-from tasks.publisher import Publisher
+from tasks.publisher import Pace, Publisher
+from tests.waiting import wait_for
 
 
 def message() -> JobMessage:
@@ -19,6 +22,7 @@ class Broker:
     def __init__(self, outages: int = 0):
         self.outages = outages
         self.sent: list[JobMessage] = []
+        self._answers = Answers(set(), set())
 
     def publish(self, messages):
         if self.outages:
@@ -26,6 +30,41 @@ class Broker:
             raise BrokerUnavailable("away")
         self.sent += messages
         return {message.id for message in messages}
+
+    def send(self, messages):
+        confirmed = self.publish(messages)
+        refused = {message.id for message in messages} - confirmed
+        self._answers = Answers(self._answers.confirmed | confirmed, self._answers.refused | refused)
+
+    def answers(self, timeout_seconds):
+        answers, self._answers = self._answers, Answers(set(), set())
+        return answers
+
+    def close(self):
+        self._answers = Answers(set(), set())
+
+
+class Silent(Broker):
+    """Says nothing of a message before it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.told: deque[Answers | Exception] = deque()
+
+    def answers(self, timeout_seconds):
+        if not self.told:
+            time.sleep(timeout_seconds)
+            return Answers(set(), set())
+        told = self.told.popleft()
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    def confirm(self, *messages):
+        self.told.append(Answers({message.id for message in messages}, set()))
+
+    def refuse(self, *messages):
+        self.told.append(Answers(set(), {message.id for message in messages}))
 
 
 @pytest.fixture(autouse=True)
@@ -126,3 +165,75 @@ def test_what_has_waited_for_the_relays_grace_is_left_to_it(settings):
     publisher.publish([message()])
     assert publisher.flush(5)
     assert broker.sent == []
+
+
+def test_an_answer_that_is_late_keeps_nobody_else_waiting():
+    broker = Silent()
+    publisher = Publisher(lambda: broker)
+    first, second = message(), message()
+    publisher.publish([first])
+    wait_for(lambda: broker.sent == [first], "the first to be sent")
+    publisher.publish([second])
+    wait_for(lambda: broker.sent == [first, second], "the second to be sent, with the first unanswered")
+    assert not publisher.flush(0)
+    broker.confirm(second)
+    broker.confirm(first)
+    assert publisher.flush(5)
+
+
+def test_as_much_is_in_flight_as_may_be_sent_twice(monkeypatch):
+    monkeypatch.setattr(room, "MOST_IN_FLIGHT", 10)
+    broker = Silent()
+    publisher = Publisher(lambda: broker)
+    messages = [message() for _ in range(15)]
+    publisher.publish(messages)
+    wait_for(lambda: broker.sent == messages[:10], "the first ten")
+    broker.confirm(*messages[:10])
+    wait_for(lambda: broker.sent == messages, "the others")
+    broker.confirm(*messages[10:])
+    assert publisher.flush(5)
+
+
+def test_of_a_connection_that_breaks_only_the_unanswered_are_sent_again():
+    broker = Silent()
+    publisher = Publisher(lambda: broker)
+    messages = [message() for _ in range(4)]
+    publisher.publish(messages)
+    wait_for(lambda: broker.sent == messages, "all to be sent")
+    broker.confirm(messages[0], messages[2])
+    broker.told.append(BrokerUnavailable("gone"))
+    wait_for(lambda: broker.sent[4:] == [messages[1], messages[3]], "the unanswered to be sent again")
+    broker.confirm(messages[1], messages[3])
+    assert publisher.flush(5)
+
+
+def test_a_refusal_is_tried_again_when_all_else_is_answered_and_nothing_is_sent_meanwhile():
+    broker = Silent()
+    publisher = Publisher(lambda: broker)
+    refused, slow, later = message(), message(), message()
+    publisher.publish([refused, slow])
+    wait_for(lambda: broker.sent == [refused, slow], "both to be sent")
+    broker.refuse(refused)
+    wait_for(lambda: not broker.told, "the refusal to be heard")
+    publisher.publish([later])
+    broker.confirm(slow)
+    wait_for(lambda: broker.sent == [refused, slow, refused, later], "the refused before the later")
+    broker.confirm(later)
+    assert publisher.flush(5)
+
+
+def test_a_few_writes_go_at_once_and_a_flood_is_paced():
+    now = [100.0]
+    pace = Pace(clock=lambda: now[0])
+    for _ in range(room.WRITES_AT_ONCE):
+        assert pace.delay_seconds() == 0
+        pace.note_write()
+    assert pace.delay_seconds() == pytest.approx(1 / room.WRITES_PER_SECOND)
+    now[0] += 1.0001 / room.WRITES_PER_SECOND
+    assert pace.delay_seconds() == 0
+    pace.note_write()
+    now[0] += 3600
+    assert pace.delay_seconds() == 0
+    for _ in range(room.WRITES_AT_ONCE):
+        pace.note_write()
+    assert pace.delay_seconds() > 0, "an idle hour saves up no more than that"

@@ -8,8 +8,8 @@ from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
-from project.problems import PROBLEM_TYPES
-from tasks import http
+from tasks.http import jobs
+from tasks.http.problems import PROBLEM_TYPES
 from tasks.models import ApiToken, Job
 
 pytestmark = pytest.mark.django_db
@@ -84,13 +84,24 @@ def test_the_same_key_answers_with_the_same_job(send):
         ({**GOOD, "delay_seconds": -1}, 422, "invalid", ["delay_seconds"]),
         ({**GOOD, "run_at": "2030-01-01T00:00:00"}, 422, "invalid", ["run_at"]),
         ({**GOOD, "payload": {"text": "x" * 300_000}}, 413, "too-large", ["payload"]),
-        ({**GOOD, "payload": {"text": "x" * 3_000_000}}, 413, "too-large", None),
+        ({**GOOD, "payload": {"text": "x" * 11_000_000}}, 413, "too-large", None),
     ],
 )
 def test_a_refused_body_says_what_is_wrong_and_stores_nothing(send, body, status, slug, fields):
     told = problem(send(body), status, slug)
     assert [error["field"] for error in told.get("errors", [])] == (fields or [])
     assert Job.objects.count() == 0
+
+
+def test_a_key_has_one_to_two_hundred_characters(send):
+    problem(send(GOOD, Idempotency_Key=""), 422, "invalid")
+    problem(send(GOOD, Idempotency_Key="k" * 201), 422, "invalid")
+    assert send(GOOD, Idempotency_Key="k" * 200).status_code == 202
+
+
+def test_the_key_is_documented(client):
+    operation = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/jobs"]["post"]
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["Idempotency-Key"]
 
 
 def test_a_key_that_stands_for_another_payload_is_refused(send):
@@ -120,14 +131,14 @@ def test_a_database_that_is_away_is_told_as_such(send, monkeypatch):
     def away(*_, **__):
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(http, "enqueue", away)
+    monkeypatch.setattr(jobs, "enqueue", away)
     response = send(GOOD)
     problem(response, 503, "unavailable")
     assert int(response["Retry-After"]) > 0
 
 
 def test_a_crash_is_a_problem_too(send, client, monkeypatch):
-    monkeypatch.setattr(http, "enqueue", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(jobs, "enqueue", lambda *_, **__: 1 / 0)
     client.raise_request_exception = False
     problem(send(GOOD), 500, "internal")
 

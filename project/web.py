@@ -1,0 +1,72 @@
+"""The web server: `python -m project.web`. Granian, whose workers are forked with the platform loaded.
+
+So a worker starts at once and shares the memory of the others. One that dies is replaced; one that is asked to stop
+finishes the requests that it has begun.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from multiprocessing.util import Finalize
+from typing import Any
+
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+
+from tasks import publisher
+
+GRACE_SECONDS = 25  # for requests that have begun: less than `make up` and the containers' runtime wait
+
+
+def main() -> None:
+    parser = ArgumentParser(prog="project.web", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--threads", type=int, default=16, help="requests that one worker handles at once")
+    options = parser.parse_args()
+    import project.wsgi  # noqa: F401  before the fork
+
+    Server(
+        "project.wsgi:application",
+        address=options.host,
+        port=options.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=options.workers,
+        blocking_threads=options.threads,
+        respawn_failed_workers=True,
+        workers_kill_timeout=GRACE_SECONDS,
+        log_level=LogLevels.error,  # below it: notes on every start, and doubts about the number of threads
+    ).serve(target_loader=begin_worker, wrap_loader=False)
+
+
+def begin_worker() -> Callable[..., Any]:
+    """The application, called in each worker before it listens."""
+    # Until Granian does so itself, nobody hears SIGTERM here: its handler is the main process's, inherited.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Finalize(None, publisher.flush, args=[2.0], exitpriority=0)  # a forked worker ends without running atexit
+    if server := multiprocessing.parent_process():
+        threading.Thread(target=_stop_with, args=[server], name="server-watch", daemon=True).start()
+    from project.wsgi import application
+
+    return application
+
+
+def _stop_with(server: Any) -> None:
+    """End this worker once its server is gone: else it would answer beside the workers of the server's successor."""
+    wait([server.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""/jobs/batch: accept many at once, refuse some of them. /batches: how far they are."""
+
+from hashlib import sha256
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import Router
+from ninja.errors import HttpError
+from pydantic import BaseModel, Field, SkipValidation, ValidationError
+from typing_extensions import TypedDict
+
+from tasks.batches import store_batch
+from tasks.dispatch import JobRequest, prepare
+from tasks.errors import InvalidJob
+from tasks.http import idempotency
+from tasks.http.access import allowed
+from tasks.http.problems import description, of_invalid_job, respond
+from tasks.http.schemas import BatchOut, JobIn, answer, shown_batch
+from tasks.insertion import NewJob
+from tasks.models import Batch
+
+MOST_JOBS = 1000
+MAX_KEY = 190  # each job's own key is this one and its index
+
+router = Router(tags=["batches"])
+
+
+class BatchJobIn(JobIn):
+    idempotency_key: str | None = Field(None, min_length=1, max_length=200)
+
+
+class BatchIn(BaseModel, extra="forbid"):
+    name: str = Field("", max_length=200, description="For people.")
+    # Each is checked by itself, so that one that is wrong does not refuse the others.
+    jobs: list[SkipValidation[BatchJobIn]] = Field(min_length=1, max_length=MOST_JOBS)
+
+
+class Accepted(TypedDict):
+    index: Annotated[int, Field(description="Its place among the jobs sent, from 0.")]
+    id: UUID
+    location: str
+
+
+class Rejected(TypedDict):
+    index: int
+    problem: Annotated[dict[str, Any], Field(description="As it would have been the answer to this job alone.")]
+
+
+class BatchAnswer(TypedDict):
+    batch: BatchOut
+    accepted: list[Accepted]
+    rejected: list[Rejected]
+
+
+@router.post(
+    "/jobs/batch",
+    response={202: BatchAnswer},
+    auth=allowed("jobs:write"),
+    summary=f"Accept up to {MOST_JOBS:,} jobs",
+    openapi_extra=idempotency.documented(
+        "The same key and body answer with the same batch and jobs.", max_length=MAX_KEY
+    ),
+)
+def create_batch(request: HttpRequest, body: BatchIn) -> HttpResponse:
+    """The accepted jobs are durable when this answers. Where every job is refused, the answer is a problem whose
+    ``rejected`` says why, and there is no batch."""
+    if request.content_type != "application/json":
+        raise HttpError(415, "the body is application/json")
+    key = idempotency.key_of(request, max_length=MAX_KEY)
+    caller: str = request.auth  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
+    batch = Batch(
+        name=body.name,
+        requested_by=caller,
+        idempotency_key=key,
+        digest=sha256(request.body).hexdigest() if key else "",
+    )
+    prepared: dict[int, NewJob] = {}
+    rejected: dict[int, dict[str, Any]] = {}
+    for index, item in enumerate(body.jobs):
+        try:
+            prepared[index] = prepare(_request(BatchJobIn.model_validate(item), index, batch))
+        except ValidationError as error:
+            rejected[index] = description("invalid", _place(request, index), errors=_errors(error))
+        except InvalidJob as error:
+            rejected[index] = of_invalid_job(error, _place(request, index))
+    batch, answers = store_batch(batch, list(prepared.values()))
+    accepted: list[Accepted] = []
+    for index, stored in zip(prepared, answers, strict=True):
+        if isinstance(stored, UUID):
+            accepted.append({"index": index, "id": stored, "location": f"/api/v1/jobs/{stored}"})
+        else:
+            rejected[index] = of_invalid_job(stored, _place(request, index))
+    refusals = [{"index": index, "problem": rejected[index]} for index in sorted(rejected)]
+    if not accepted:
+        none = "none of the jobs was accepted; `rejected` says why"
+        return respond(description("invalid", request.path, none, rejected=refusals))
+    told = {"batch": shown_batch(batch), "accepted": accepted, "rejected": refusals}
+    return answer(told, status=202, location=f"/api/v1/batches/{batch.pk}")
+
+
+@router.get("/batches/{uuid:batch_id}", response=BatchOut, auth=allowed("jobs:read"), summary="How far a batch is")
+def read_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
+    batch = Batch.objects.filter(pk=batch_id).first()
+    if batch is None:
+        raise Http404(f"there is no batch {batch_id}")
+    return answer(shown_batch(batch))
+
+
+def _request(job: BatchJobIn, index: int, batch: Batch) -> JobRequest:
+    of_batch = f"{batch.idempotency_key}/{index}" if batch.idempotency_key else None
+    return JobRequest(
+        task=job.task,
+        payload=job.payload,
+        priority=job.priority,
+        delay_seconds=job.delay_seconds,
+        run_at=job.run_at,
+        expires_at=job.expires_at,
+        idempotency_key=job.idempotency_key or of_batch,
+        correlation_id=job.correlation_id,
+        requested_by=batch.requested_by,
+        metadata=job.metadata,
+        batch=batch,
+    )
+
+
+def _place(request: HttpRequest, index: int) -> str:
+    return f"{request.path}#/jobs/{index}"
+
+
+def _errors(error: ValidationError) -> list[dict[str, str]]:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    return [{"field": ".".join(map(str, fault["loc"])) or "body", "detail": fault["msg"]} for fault in faults]

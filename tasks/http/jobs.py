@@ -1,0 +1,49 @@
+"""/jobs: accept one, read one."""
+
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import Router
+from ninja.errors import HttpError
+
+from tasks.dispatch import enqueue
+from tasks.http import idempotency
+from tasks.http.access import allowed
+from tasks.http.schemas import JobIn, JobOut, answer, shown
+from tasks.models import Job
+
+router = Router(tags=["jobs"])
+
+
+@router.post(
+    "/jobs",
+    response={202: JobOut},
+    auth=allowed("jobs:write"),
+    summary="Accept a job",
+    openapi_extra=idempotency.documented("The same key for the same task answers with the same job."),
+)
+def create_job(request: HttpRequest, job: JobIn) -> HttpResponse:
+    """The job is durable when this answers, whether or not the broker can be reached."""
+    if request.content_type != "application/json":
+        raise HttpError(415, "the body is application/json")
+    accepted = enqueue(
+        job.task,
+        job.payload,
+        priority=job.priority,
+        delay_seconds=job.delay_seconds,
+        run_at=job.run_at,
+        expires_at=job.expires_at,
+        correlation_id=job.correlation_id,
+        metadata=job.metadata,
+        idempotency_key=idempotency.key_of(request),
+        requested_by=request.auth,  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
+    )
+    return answer(shown(accepted), status=202, location=f"/api/v1/jobs/{accepted.pk}")
+
+
+@router.get("/jobs/{uuid:job_id}", response=JobOut, auth=allowed("jobs:read"), summary="Read a job")
+def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    job = Job.objects.filter(pk=job_id).first()
+    if job is None:
+        raise Http404(f"there is no job {job_id}")
+    return answer(shown(job))
