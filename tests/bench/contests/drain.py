@@ -1,0 +1,148 @@
+"""`drain`: a full queue, the workers started, and the time from the first run to the last record."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from compose.private import signals
+from compose.private.process import Process
+from tests.bench import field
+from tests.bench.contests.base import Contest
+from tests.bench.field import Contestant
+from tests.bench.figures import Sample, next_size
+from tests.bench.stage import Failed, Home, Stage
+
+LONGEST_SECONDS = 180
+LOOK_SECONDS = 0.02
+
+
+class Drain(Contest):
+    """Each run takes about as long, whatever the contestant's speed: the last run's rate tells the next one's size."""
+
+    name = "drain"
+    title = "Drain of a full queue"
+    method = (
+        "The queue is filled, then the workers are started. The clock runs from the first job's first line to the "
+        "moment when every job has run and is recorded as the contestant records; starting up does not count. Then the "
+        "accounts must balance: as many runs, records and history lines as jobs, and an empty queue."
+    )
+    everybody = (
+        field.OURS,
+        field.OURS_THREADS,
+        field.CELERY,
+        field.CELERY_THREADS,
+        field.CELERY_RESULTS,
+        field.CELERY_RESULTS_KEPT,
+        field.DRAMATIQ,
+        field.DRAMATIQ_RESULTS,
+        field.DRAMATIQ_ROWS,
+        field.RQ,
+        field.HUEY,
+        field.TASKIQ,
+        field.PROCRASTINATE,
+        field.RAW,
+        field.RAW_ROWS,
+    )
+    in_targets = (
+        field.OURS,
+        field.CELERY,
+        field.CELERY_RESULTS_KEPT,
+        field.DRAMATIQ_RESULTS,
+        field.DRAMATIQ_ROWS,
+    )
+
+    def __init__(self, stage: Stage, *, quick: bool):
+        super().__init__(stage, quick=quick)
+        self._seconds = 2.0 if quick else 5.0
+        self._sizes: dict[str, int] = {}
+
+    def measure(self, contestant: Contestant) -> Sample:
+        home = self.stage.home(contestant)
+        count = self._sizes.get(contestant.name, contestant.first_guess // (2 if self.quick else 1))
+        sample = drain(home, contestant, count)
+        self._sizes[contestant.name] = next_size(sample.figures["rate"], self._seconds)
+        return sample
+
+
+def drain(home: Home, contestant: Contestant, count: int) -> Sample:
+    """Fill the queue with ``count`` jobs and have them done."""
+    home.clean()
+    home.client(contestant, "fill", count)
+    if contestant.queue:
+        home.wait_for_depth(contestant.queue, count)
+    home.settle()
+    return done_and_recorded(home, contestant, count)
+
+
+def done_and_recorded(home: Home, contestant: Contestant, count: int, already: int = 0) -> Sample:
+    """The workers' time for the ``count`` jobs that wait. ``already``: jobs that were recorded before."""
+    marks = home.stage.marks
+    with working(home, contestant) as workers:
+        wait_for(lambda: len(marks) > 0, workers, "the first run")
+        meter = home.stage.meter(**{f"worker {process.pid}": process.pid or 0 for process in workers})
+        wait_for(lambda: len(marks) >= count, workers, lambda: f"{count} runs; there are {len(marks)}")
+        end = marks.began()[-1]
+        if contestant.done:
+            wait_for(
+                lambda: home.count(contestant.done) >= already + count,
+                workers,
+                lambda: f"{count} records; there are {home.count(contestant.done) - already}",
+            )
+            end = time.monotonic()
+        used = meter.read()
+    _balance(home, contestant, count, already)
+    seconds = end - marks.began()[0]
+    return Sample(count, seconds, {"rate": count / seconds}, _by_part(used, count))
+
+
+@contextmanager
+def working(home: Home, contestant: Contestant) -> Iterator[Sequence[Process]]:
+    """The contestant's workers, gone afterwards."""
+    workers = [
+        home.process(contestant, command, f"{contestant.module}-worker-{number}")
+        for number, command in enumerate(contestant.workers)
+    ]
+    try:
+        for process in workers:
+            process.start()
+        yield workers
+    finally:
+        for process in workers:
+            process.ask_to_stop()
+        for process in workers:
+            process.stop()
+
+
+def wait_for(condition, workers: Sequence[Process], what) -> None:
+    """Failed when time is up or a worker is gone, with the end of its log."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while not condition():
+        signals.check()
+        gone = [process for process in workers if not process.is_alive()]
+        if gone or time.monotonic() > deadline:
+            told = what() if callable(what) else what
+            why = f"a worker ended with {gone[0].exit_code}" if gone else f"waited {LONGEST_SECONDS} s"
+            raise Failed(f"{why} before {told}:\n{(gone or workers)[0].last_lines(8)}")
+        time.sleep(LOOK_SECONDS)
+
+
+def _balance(home: Home, contestant: Contestant, count: int, already: int) -> None:
+    """Failed unless each job ran once, is recorded once, and has left the queue."""
+    found = {"runs": len(home.stage.marks) + already}
+    if contestant.done:
+        found["records"] = home.count(contestant.done)
+    found |= {what: home.count(query) for what, query in contestant.accounts.items()}
+    if wrong := {what: number for what, number in found.items() if number != already + count}:
+        told = ", ".join(f"{number} {what}" for what, number in wrong.items())
+        raise Failed(f"the accounts do not balance: {already + count} jobs, {told}")
+    if contestant.queue and (left := home.depth(contestant.queue)):
+        raise Failed(f"{left} messages are left in {contestant.queue}")
+
+
+def _by_part(used: dict[str, float], count: int) -> dict[str, float]:
+    """Microseconds per job; the workers' processes together."""
+    parts: dict[str, float] = {}
+    for name, seconds in used.items():
+        part = name.split()[0]
+        parts[part] = parts.get(part, 0.0) + seconds * 1e6 / count
+    return parts

@@ -1,0 +1,222 @@
+"""The stage: one RabbitMQ, one PostgreSQL and one Redis for everybody, and a home on them for each contestant."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import amqp
+import httpx
+import psycopg
+import redis
+
+from compose.private import ROOT
+from compose.private.envfile import Secrets
+from compose.private.process import Process, clean_environment
+from compose.private.servers import Servers, private_servers
+from tests.bench.field import Command, Contestant, Sql
+from tests.bench.meter import Meter
+from tests.bench.work import Marks
+from tests.vhosts import vhost
+from tests.waiting import wait_for
+
+PREFIX = "bench_"
+KEPT = "kept_"  # databases that are filled once, for all runs to come
+
+Measured = dict[str, float | dict[str, float]]
+
+
+class Failed(Exception):
+    """A contestant could not be measured, or its accounts do not balance: an error with its reason, never a figure."""
+
+
+class Home:
+    """A vhost and a database of a contestant's own, the Redis that nobody else uses meanwhile, and its processes."""
+
+    def __init__(self, contestant: Contestant, addresses: Mapping[str, str], stage: "Stage"):
+        self.contestant = contestant
+        self.addresses = addresses
+        self.stage = stage
+
+    def environment(self, contestant: Contestant) -> dict[str, str]:
+        path = f"{contestant.programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return clean_environment() | {
+            **self.addresses,
+            **contestant.environment,
+            "PATH": path,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "SECRET_KEY": self.stage.secret_key,
+            "LOG_LEVEL": "WARNING",
+            "BENCH_VARIANT": contestant.variant,
+            "BENCH_MARKS": str(self.stage.marks.path),
+            "BENCH_SERVERS": json.dumps(self.stage.server_pids),
+            "PRIVATE_RUN": os.environ.get("PRIVATE_RUN", ""),  # by which a killed run's processes are found
+        }
+
+    def process(self, contestant: Contestant, command: Command, name: str, **more: str) -> Process:
+        program, *arguments = (part.format(**self.addresses) for part in command)
+        return Process(
+            name,
+            [contestant.programs / program, *arguments],
+            directory=self.stage.directory,
+            environment=self.environment(contestant) | more,
+            cwd=ROOT,
+        )
+
+    def client(self, contestant: Contestant, verb: str, *numbers: int) -> Measured:
+        """Let a client process of the contestant enqueue; what it measured."""
+        command = ["python", "-m", "tests.bench.contestants", contestant.module, verb, *map(str, numbers)]
+        return json.loads(self._output(contestant, command).splitlines()[-1])
+
+    def prepare(self) -> None:
+        for command in self.contestant.prepare:
+            self._output(self.contestant, command)
+        self.execute(*self.contestant.create)
+
+    def _output(self, contestant: Contestant, command: Command) -> str:
+        program, *arguments = command
+        done = subprocess.run(
+            [contestant.programs / program, *arguments],
+            cwd=ROOT,
+            env=self.environment(contestant),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            last = "\n".join(done.stderr.splitlines()[-8:])
+            raise Failed(f"this ended with {done.returncode}: {' '.join(command)}\n{last}")
+        return done.stdout
+
+    def clean(self) -> None:
+        """Empty tables, queues and Redis, and let nobody pay for another's dirty pages."""
+        if self.contestant.tables:
+            self.execute(f"TRUNCATE {', '.join(self.contestant.tables)} CASCADE")
+        self._purge_queues()
+        self.redis.flushall()
+        self.stage.marks.clear()
+
+    def settle(self) -> None:
+        """What a server would do sooner or later anyway, done before and not during a measurement."""
+        if self.contestant.tables:
+            self.execute("VACUUM (ANALYZE)")
+        self.execute("CHECKPOINT")
+
+    def count(self, query: Sql | str) -> int:
+        """The number that SQL answers, or a command of Redis, told as ``redis COMMAND KEY``."""
+        if query.startswith("redis "):
+            return int(self.redis.execute_command(*query.split()[1:]))
+        return int(self._database.execute(query).fetchone()[0])
+
+    def execute(self, *statements: Sql) -> None:
+        for statement in statements:
+            self._database.execute(statement)
+
+    def depth(self, queue: str) -> int:
+        """Messages ready in the queue; 0 while it is not declared."""
+        url = urlsplit(self.addresses["BROKER_URL"])
+        login = {"userid": url.username, "password": url.password, "virtual_host": url.path[1:]}
+        with suppress(amqp.NotFound), amqp.Connection(f"{url.hostname}:{url.port}", **login) as connection:
+            return connection.channel().queue_declare(queue, passive=True).message_count
+        return 0
+
+    def wait_for_depth(self, queue: str, count: int) -> None:
+        wait_for(lambda: self.depth(queue) == count, f"{count} messages in {queue}", 30)
+
+    @cached_property
+    def redis(self) -> redis.Redis:
+        return redis.Redis.from_url(self.addresses["REDIS_URL"])
+
+    @cached_property
+    def _database(self) -> psycopg.Connection:
+        return psycopg.connect(_address(self.addresses["DATABASE_URL"]), autocommit=True)
+
+    def close(self) -> None:
+        self._database.close()
+        self.redis.close()
+
+    def _purge_queues(self) -> None:
+        place = urlsplit(self.addresses["BROKER_URL"]).path[1:]
+        with api(self.addresses) as broker:
+            for queue in broker.get(f"queues/{place}", params={"columns": "name"}).raise_for_status().json():
+                broker.delete(f"queues/{place}/{queue['name']}/contents")
+
+
+class Stage:
+    """The servers, and every home that was asked for."""
+
+    def __init__(self, servers: Servers, directory: Path, closing: ExitStack):
+        self.directory = directory
+        self.marks = Marks(directory / "marks")
+        self.secret_key = Secrets(directory / "run" / "secrets").get("SECRET_KEY")
+        self.server_pids = {part: server.process.pid for part, server in _named(servers).items()}
+        self._servers = servers
+        self._closing = closing
+        self._homes: dict[str, Home] = {}
+
+    def home(self, contestant: Contestant) -> Home:
+        """Its home, made and prepared when it is first asked for."""
+        key = contestant.home or contestant.name
+        if key not in self._homes:
+            place = f"{PREFIX}{len(self._homes)}"
+            self.execute(f"CREATE DATABASE {place}")
+            self._homes[key] = self._open(contestant, place, place)
+            self._homes[key].prepare()
+        return self._homes[key]
+
+    def meter(self, **processes: int) -> Meter:
+        """Of the servers and of ``processes``."""
+        return Meter({**processes, **self.server_pids})
+
+    def execute(self, statement: Sql) -> None:
+        with psycopg.connect(_address(self._servers.environment["DATABASE_URL"]), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def clear(self) -> None:
+        """Away with the homes, those that a killed run has left behind included."""
+        with psycopg.connect(_address(self._servers.environment["DATABASE_URL"]), autocommit=True) as connection:
+            for (name,) in connection.execute(f"SELECT datname FROM pg_database WHERE datname LIKE '{PREFIX}%'"):
+                self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        with api(self._servers.environment) as broker:
+            for place in broker.get("vhosts", params={"columns": "name"}).raise_for_status().json():
+                if place["name"].startswith(PREFIX):
+                    broker.delete(f"vhosts/{place['name']}").raise_for_status()
+
+    def _open(self, contestant: Contestant, place: str, database: str) -> Home:
+        given = self._servers.environment
+        broker_url = self._closing.enter_context(vhost(given["BROKER_URL"], given["RABBITMQ_API_URL"], place))
+        database_url = urlsplit(given["DATABASE_URL"])._replace(path=f"/{database}").geturl()
+        home = Home(contestant, {**given, "BROKER_URL": broker_url, "DATABASE_URL": database_url}, self)
+        self._closing.callback(home.close)
+        return home
+
+
+@contextmanager
+def opened(directory: Path) -> Iterator[Stage]:
+    """The stage with its servers running. What they store is kept for the next run; the homes are not."""
+    with private_servers(directory / "servers") as servers, ExitStack() as closing:
+        stage = Stage(servers, directory, closing)
+        stage.clear()
+        closing.callback(stage.clear)
+        yield stage
+
+
+def api(addresses: Mapping[str, str]) -> httpx.Client:
+    """RabbitMQ's management API."""
+    url = urlsplit(addresses["RABBITMQ_API_URL"])
+    login = (url.username or "", url.password or "")
+    return httpx.Client(base_url=f"http://{url.hostname}:{url.port}/api/", auth=login, timeout=30)
+
+
+def _named(servers: Servers) -> dict[str, object]:
+    return {"broker": servers.rabbitmq, "database": servers.postgresql, "redis": servers.redis}
+
+
+def _address(url: str) -> str:
+    return url.replace("postgres:", "postgresql:", 1)
