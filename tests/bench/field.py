@@ -4,13 +4,16 @@ Nobody is crippled: each has the settings that its own documentation recommends 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from compose.private.environment import PEERS, VENV
 
 Command = Sequence[str]
 Sql = str
+Query = str
+"""SQL that answers one number, or `redis COMMAND KEY`. ``{since}``: a UUIDv7 older than every job of the run."""
 
 
 @dataclass(frozen=True)
@@ -23,25 +26,33 @@ class Promises:
 
 
 @dataclass(frozen=True)
+class Books:
+    """Where the contestant's jobs can be counted."""
+
+    queue: str = ""  # in RabbitMQ; "" where it queues elsewhere
+    sent: Mapping[str, Query] = field(default_factory=dict)  # what comes to the number of jobs when all are enqueued
+    done: Query = ""  # how many jobs it has recorded as done
+    closed: Mapping[str, Query] = field(default_factory=dict)  # what comes to the number of jobs when all are done
+    empty: Sequence[Sql] = ()  # how everything of the last run is deleted
+
+
+@dataclass(frozen=True)
 class Contestant:
-    """One entry. Its code is ``contestants/<module>.py``, its servers' part a home (stage.py)."""
+    """One entry. Its code is ``contestants/<module>.py``, its part of the servers a home (stage.py)."""
 
     name: str
     module: str
     settings: str
     promises: Promises
+    books: Books = Books()
     workers: Sequence[Command] = ()  # one a process; programs are those of its environment
     variant: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     is_ours: bool = False
     home: str = ""  # whose home it shares; else one of its own
-    prepare: Sequence[Command] = ()  # run once in a new home
-    create: Sequence[Sql] = ()
-    tables: Sequence[str] = ()  # emptied before each run
-    queue: str = ""  # in RabbitMQ; "" where it queues elsewhere
-    done: Sql | str = ""  # how many jobs it has recorded as done: SQL, or `redis COMMAND KEY`
-    accounts: Mapping[str, Sql] = field(default_factory=dict)  # what must come to the number of jobs as well
-    first_guess: int = 4000  # jobs a run, before its speed is known
+    prepare: Sequence[Command | Sql] = ()  # run once in a new home
+    finished_jobs: int = 0  # already in its tables, from long ago
+    first_guess: int = 4000  # jobs a drain, before its speed is known
 
     @property
     def programs(self) -> Path:
@@ -56,29 +67,38 @@ def _celery_worker(*options: str) -> Command:
 DJANGO = {"DJANGO_SETTINGS_MODULE": "tests.bench.contestants.settings"}
 MIGRATE = (("django-admin", "migrate", "-v", "0", "--run-syncdb"),)
 
-OURS_ACCOUNTS = {
-    "attempt records": "SELECT count(*) FROM django_celery_results_taskresult WHERE status = 'SUCCESS'",
-    "claims in the histories": "SELECT count(*) FROM tasks_jobevent WHERE kind = 'running'",
-    "outcomes in the histories": "SELECT count(*) FROM tasks_jobevent WHERE kind = 'succeeded'",
-}
+OURS_BOOKS = Books(
+    queue="work-queue",
+    sent={"rows": "SELECT count(*) FROM tasks_job WHERE id > '{since}'"},
+    done="SELECT count(*) FROM tasks_job WHERE state = 'succeeded' AND id > '{since}'",
+    closed={
+        "attempt records": "SELECT count(*) FROM django_celery_results_taskresult "
+        "WHERE status = 'SUCCESS' AND task_id > '{since}'",
+        "claims in the histories": "SELECT count(*) FROM tasks_jobevent WHERE kind = 'running' AND job_id > '{since}'",
+        "ends in the histories": "SELECT count(*) FROM tasks_jobevent WHERE kind = 'succeeded' AND job_id > '{since}'",
+    },
+    empty=[
+        "DELETE FROM tasks_jobevent WHERE job_id > '{since}'",
+        "DELETE FROM django_celery_results_taskresult WHERE task_id > '{since}'",
+        "DELETE FROM tasks_job WHERE id > '{since}'",
+    ],
+)
 
 
-def _ours(name: str, settings: str, *options: str) -> Contestant:
+def _ours(name: str, settings: str, *options: str, **more: Any) -> Contestant:
     return Contestant(
         name=name,
         module="ours",
         settings=settings,
-        promises=Promises(row="job, attempts and history", confirmed="or the relay", redelivery="yes, fenced"),
+        promises=Promises(row="job, attempts and history", confirmed="or by the relay", redelivery="yes, fenced"),
+        books=OURS_BOOKS,
         workers=[("celery", "-A", "project", "worker", "-Q", "work-queue", "-l", "WARNING", *options)],
         environment={"DJANGO_SETTINGS_MODULE": "project.settings", "EXTRA_APPS": "tests.bench"},
         is_ours=True,
         home="ours",
         prepare=[("python", "manage.py", "migrate", "-v", "0"), ("python", "manage.py", "topology", "apply")],
-        tables=["tasks_job", "tasks_workerprocess", "django_celery_results_taskresult"],
-        queue="work-queue",
-        done="SELECT count(*) FROM tasks_job WHERE state = 'succeeded'",
-        accounts=OURS_ACCOUNTS,
         first_guess=2000,
+        **more,
     )
 
 
@@ -90,8 +110,8 @@ CELERY = Contestant(
     module="celery",
     settings="-c 2, prefetch 4, acks_late, results ignored",
     promises=Promises(),
+    books=Books(queue="bench"),
     workers=[_celery_worker("-c", "2")],
-    queue="bench",
     first_guess=8000,
 )
 CELERY_THREADS = Contestant(
@@ -99,8 +119,8 @@ CELERY_THREADS = Contestant(
     module="celery",
     settings="-P threads -c 8, prefetch 4, acks_late, results ignored",
     promises=Promises(),
+    books=Books(queue="bench"),
     workers=[_celery_worker("-P", "threads", "-c", "8")],
-    queue="bench",
     first_guess=8000,
 )
 
@@ -115,9 +135,11 @@ def _celery_results(name: str, settings: str, variant: str) -> Contestant:
         variant=variant,
         environment={**DJANGO, "BENCH_APPS": "django_celery_results"},
         prepare=MIGRATE,
-        tables=["django_celery_results_taskresult"],
-        queue="bench",
-        done="SELECT count(*) FROM django_celery_results_taskresult WHERE status = 'SUCCESS'",
+        books=Books(
+            queue="bench",
+            done="SELECT count(*) FROM django_celery_results_taskresult WHERE status = 'SUCCESS'",
+            empty=["TRUNCATE django_celery_results_taskresult CASCADE"],
+        ),
         first_guess=1000,
     )
 
@@ -133,8 +155,8 @@ DRAMATIQ = Contestant(
     module="dramatiq",
     settings="RabbitMQ, -p 2 -t 8",
     promises=Promises(),
+    books=Books(queue="bench"),
     workers=[DRAMATIQ_WORKER],
-    queue="bench",
     first_guess=15_000,
 )
 DRAMATIQ_RESULTS = Contestant(
@@ -144,8 +166,7 @@ DRAMATIQ_RESULTS = Contestant(
     promises=Promises(row="result in Redis, 10 minutes"),
     workers=[DRAMATIQ_WORKER],
     variant="results",
-    queue="bench",
-    done="redis DBSIZE",
+    books=Books(queue="bench", done="redis DBSIZE"),
     first_guess=8000,
 )
 DRAMATIQ_ROWS = Contestant(
@@ -157,9 +178,12 @@ DRAMATIQ_ROWS = Contestant(
     variant="rows",
     environment={**DJANGO, "BENCH_APPS": "django_dramatiq"},
     prepare=MIGRATE,
-    tables=["django_dramatiq_task"],
-    queue="bench",
-    done="SELECT count(*) FROM django_dramatiq_task WHERE status = 'done'",
+    books=Books(
+        queue="bench",
+        sent={"rows": "SELECT count(*) FROM django_dramatiq_task"},
+        done="SELECT count(*) FROM django_dramatiq_task WHERE status = 'done'",
+        empty=["TRUNCATE django_dramatiq_task"],
+    ),
     first_guess=1500,
 )
 RQ = Contestant(
@@ -168,7 +192,7 @@ RQ = Contestant(
     settings="2 processes of SimpleWorker (the default, which forks for each job, is slower)",
     promises=Promises(row="job and result in Redis, 500 s", confirmed="Redis has it", redelivery="marked as failed"),
     workers=[("rq", "worker", "-q", "-w", "rq.SimpleWorker", "-u", "{REDIS_URL}", "bench")] * 2,
-    done="redis ZCARD rq:finished:bench",
+    books=Books(sent={"queued": "redis LLEN rq:queue:bench"}, done="redis ZCARD rq:finished:bench"),
     first_guess=2000,
 )
 HUEY = Contestant(
@@ -177,7 +201,7 @@ HUEY = Contestant(
     settings="Redis, -k process -w 2, results stored",
     promises=Promises(row="result in Redis, until read", confirmed="Redis has it", redelivery="no"),
     workers=[("huey_consumer", "tests.bench.contestants.huey.huey", "-k", "process", "-w", "2", "-q")],
-    done="redis HLEN huey.results.bench",
+    books=Books(sent={"queued": "redis LLEN huey.redis.bench"}, done="redis HLEN huey.results.bench"),
     first_guess=12_000,
 )
 TASKIQ = Contestant(
@@ -186,7 +210,7 @@ TASKIQ = Contestant(
     settings="taskiq-aio-pika, --workers 2, qos 64",
     promises=Promises(confirmed="yes"),
     workers=[("taskiq", "worker", "tests.bench.contestants.taskiq:broker", "--workers", "2", "--log-level", "WARNING")],
-    queue="bench",
+    books=Books(queue="bench"),
     first_guess=12_000,
 )
 PROCRASTINATE = Contestant(
@@ -197,8 +221,11 @@ PROCRASTINATE = Contestant(
     workers=[("procrastinate", "-a", "tests.bench.contestants.procrastinate.app", "worker", "-q", "bench", "-c", "8")]
     * 2,
     prepare=[("procrastinate", "-a", "tests.bench.contestants.procrastinate.app", "schema", "--apply")],
-    tables=["procrastinate_jobs"],
-    done="SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'",
+    books=Books(
+        sent={"rows": "SELECT count(*) FROM procrastinate_jobs"},
+        done="SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'",
+        empty=["TRUNCATE procrastinate_jobs CASCADE"],
+    ),
     first_guess=2000,
 )
 RAW = Contestant(
@@ -207,7 +234,7 @@ RAW = Contestant(
     settings="2 processes, acknowledgements in groups: the limit of the client",
     promises=Promises(),
     workers=[("python", "-m", "tests.bench.contestants.raw")] * 2,
-    queue="bench",
+    books=Books(queue="bench"),
     first_guess=20_000,
 )
 RAW_ROWS = Contestant(
@@ -217,12 +244,52 @@ RAW_ROWS = Contestant(
     promises=Promises(row="latest state"),
     workers=[("python", "-m", "tests.bench.contestants.raw")] * 2,
     variant="rows",
-    create=[
+    prepare=[
         "CREATE TABLE raw_job (id uuid PRIMARY KEY, payload jsonb NOT NULL, state text NOT NULL DEFAULT 'queued', "
         "attempt int NOT NULL DEFAULT 0, started_at timestamptz, finished_at timestamptz)"
     ],
-    tables=["raw_job"],
-    queue="bench",
-    done="SELECT count(*) FROM raw_job WHERE state = 'succeeded'",
+    books=Books(
+        queue="bench",
+        done="SELECT count(*) FROM raw_job WHERE state = 'succeeded'",
+        empty=["TRUNCATE raw_job"],
+    ),
     first_guess=20_000,
+)
+
+
+# Those that only enqueue, or only answer over HTTP.
+
+CELERY_UNCONFIRMED = Contestant(
+    name="Celery, apply_async",
+    module="celery",
+    settings="defaults",
+    promises=Promises(),
+    books=Books(queue="bench"),
+)
+CELERY_CONFIRMED = Contestant(
+    name="Celery, confirmed apply_async",
+    module="celery",
+    settings="confirm_publish; worker -c 2, prefetch 4, acks_late",
+    promises=Promises(confirmed="yes"),
+    books=Books(queue="bench"),
+    workers=[_celery_worker("-c", "2")],
+    variant="confirmed",
+)
+ROW_BOOKS = Books(queue="bench", sent={"rows": "SELECT count(*) FROM rows_job"}, empty=["TRUNCATE rows_job"])
+CELERY_ROW = Contestant(
+    name="row + confirmed apply_async",
+    module="celery",
+    settings="Job.objects.create(), then apply_async with confirm_publish",
+    promises=Promises(row="written by hand", confirmed="yes"),
+    books=ROW_BOOKS,
+    variant="confirmed,row",
+    environment={**DJANGO, "BENCH_APPS": "tests.bench.contestants.rows"},
+    home="rows",
+    prepare=MIGRATE,
+)
+CELERY_ROWS = replace(
+    CELERY_ROW,
+    name="rows by bulk_create + confirmed apply_async",
+    settings="Job.objects.bulk_create(), then apply_async with confirm_publish for each",
+    variant="confirmed,row,bulk",
 )

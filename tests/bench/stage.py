@@ -13,12 +13,13 @@ import amqp
 import httpx
 import psycopg
 import redis
+from uuid_utils.compat import uuid7
 
 from compose.private import ROOT
 from compose.private.envfile import Secrets
 from compose.private.process import Process, clean_environment
 from compose.private.servers import Servers, private_servers
-from tests.bench.field import Command, Contestant, Sql
+from tests.bench.field import Command, Contestant, Query, Sql
 from tests.bench.meter import Meter
 from tests.bench.work import Marks
 from tests.vhosts import vhost
@@ -40,6 +41,7 @@ class Home:
     def __init__(self, contestant: Contestant, addresses: Mapping[str, str], stage: "Stage"):
         self.contestant = contestant
         self.addresses = addresses
+        self.since = uuid7()
         self.stage = stage
 
     def environment(self, contestant: Contestant) -> dict[str, str]:
@@ -74,9 +76,12 @@ class Home:
         return json.loads(self._output(contestant, command).splitlines()[-1])
 
     def prepare(self) -> None:
-        for command in self.contestant.prepare:
-            self._output(self.contestant, command)
-        self.execute(*self.contestant.create)
+        """What a new home wants: programs to be run, statements to be executed."""
+        for step in self.contestant.prepare:
+            if isinstance(step, str):
+                self.execute(step)
+            else:
+                self._output(self.contestant, step)
 
     def _output(self, contestant: Contestant, command: Command) -> str:
         program, *arguments = command
@@ -95,28 +100,26 @@ class Home:
         return done.stdout
 
     def clean(self) -> None:
-        """Empty tables, queues and Redis, and let nobody pay for another's dirty pages."""
-        if self.contestant.tables:
-            self.execute(f"TRUNCATE {', '.join(self.contestant.tables)} CASCADE")
+        """Empty the tables, the queues and Redis."""
+        self.execute(*self.contestant.books.empty)
         self._purge_queues()
         self.redis.flushall()
         self.stage.marks.clear()
 
     def settle(self) -> None:
         """What a server would do sooner or later anyway, done before and not during a measurement."""
-        if self.contestant.tables:
+        if self.contestant.books.empty:
             self.execute("VACUUM (ANALYZE)")
         self.execute("CHECKPOINT")
 
-    def count(self, query: Sql | str) -> int:
-        """The number that SQL answers, or a command of Redis, told as ``redis COMMAND KEY``."""
+    def count(self, query: Query) -> int:
         if query.startswith("redis "):
             return int(self.redis.execute_command(*query.split()[1:]))
-        return int(self._database.execute(query).fetchone()[0])
+        return int(self._database.execute(query.format(since=self.since)).fetchone()[0])
 
     def execute(self, *statements: Sql) -> None:
         for statement in statements:
-            self._database.execute(statement)
+            self._database.execute(statement.format(since=self.since))
 
     def depth(self, queue: str) -> int:
         """Messages ready in the queue; 0 while it is not declared."""

@@ -1,7 +1,8 @@
 """Celery. Settings its documentation gives for many short tasks that may not be lost: prefetch 4, late acks.
 
 Variants: ``confirmed`` waits for the broker's confirm, ``results`` keeps states with django-celery-results, ``kept``
-keeps that one's database connection from task to task, ``row`` inserts a row of its own before each message.
+keeps that one's database connection from task to task, ``row`` inserts a row of its own before each message, ``bulk``
+inserts those of a batch together.
 """
 
 import os
@@ -38,12 +39,32 @@ def nothing(payload: dict) -> None:
     work.run(payload)
 
 
+def submit(payload: dict) -> "Job":
+    """A row, then its message: what a project does that wants to know its jobs."""
+    job = Job.objects.create(kind=payload["kind"], tenant=payload["tenant"], payload=payload)
+    _publish(job)
+    return job
+
+
 def send(sent: float = 0.0) -> None:
     if "row" in VARIANT:
-        job = Job.objects.create(kind="thumbnails", tenant="acme-eu-1", payload=work.payload(sent))
-        nothing.apply_async(kwargs={"payload": {"job": str(job.id)}}, task_id=str(job.id))
+        submit(work.payload(sent))
     else:
         nothing.apply_async(kwargs={"payload": work.payload(sent)})
+
+
+def send_many(count: int) -> None:
+    if "bulk" in VARIANT:
+        made = [Job(kind="thumbnails", tenant="acme-eu-1", payload=work.PAYLOAD) for _ in range(count)]
+        for job in Job.objects.bulk_create(made):
+            _publish(job)
+    else:
+        for _ in range(count):
+            send()
+
+
+def _publish(job: "Job") -> None:
+    nothing.apply_async(kwargs={"payload": {"job": str(job.id)}}, task_id=str(job.id))
 
 
 def fill(count: int) -> None:

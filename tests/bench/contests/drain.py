@@ -68,29 +68,29 @@ def drain(home: Home, contestant: Contestant, count: int) -> Sample:
     """Fill the queue with ``count`` jobs and have them done."""
     home.clean()
     home.client(contestant, "fill", count)
-    if contestant.queue:
-        home.wait_for_depth(contestant.queue, count)
+    if contestant.books.queue:
+        home.wait_for_depth(contestant.books.queue, count)
     home.settle()
     return done_and_recorded(home, contestant, count)
 
 
-def done_and_recorded(home: Home, contestant: Contestant, count: int, already: int = 0) -> Sample:
-    """The workers' time for the ``count`` jobs that wait. ``already``: jobs that were recorded before."""
+def done_and_recorded(home: Home, contestant: Contestant, count: int) -> Sample:
+    """The workers' time for the ``count`` jobs that wait."""
     marks = home.stage.marks
     with working(home, contestant) as workers:
         wait_for(lambda: len(marks) > 0, workers, "the first run")
         meter = home.stage.meter(**{f"worker {process.pid}": process.pid or 0 for process in workers})
         wait_for(lambda: len(marks) >= count, workers, lambda: f"{count} runs; there are {len(marks)}")
         end = marks.began()[-1]
-        if contestant.done:
+        if contestant.books.done:
             wait_for(
-                lambda: home.count(contestant.done) >= already + count,
+                lambda: home.count(contestant.books.done) >= count,
                 workers,
-                lambda: f"{count} records; there are {home.count(contestant.done) - already}",
+                lambda: f"{count} records; there are {home.count(contestant.books.done)}",
             )
             end = time.monotonic()
         used = meter.read()
-    _balance(home, contestant, count, already)
+    _balance(home, contestant, count)
     seconds = end - marks.began()[0]
     return Sample(count, seconds, {"rate": count / seconds}, _by_part(used, count))
 
@@ -126,17 +126,17 @@ def wait_for(condition, workers: Sequence[Process], what) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _balance(home: Home, contestant: Contestant, count: int, already: int) -> None:
+def _balance(home: Home, contestant: Contestant, count: int) -> None:
     """Failed unless each job ran once, is recorded once, and has left the queue."""
-    found = {"runs": len(home.stage.marks) + already}
-    if contestant.done:
-        found["records"] = home.count(contestant.done)
-    found |= {what: home.count(query) for what, query in contestant.accounts.items()}
-    if wrong := {what: number for what, number in found.items() if number != already + count}:
+    found = {"runs": len(home.stage.marks)}
+    if contestant.books.done:
+        found["records"] = home.count(contestant.books.done)
+    found |= {what: home.count(query) for what, query in contestant.books.closed.items()}
+    if wrong := {what: number for what, number in found.items() if number != count}:
         told = ", ".join(f"{number} {what}" for what, number in wrong.items())
-        raise Failed(f"the accounts do not balance: {already + count} jobs, {told}")
-    if contestant.queue and (left := home.depth(contestant.queue)):
-        raise Failed(f"{left} messages are left in {contestant.queue}")
+        raise Failed(f"the accounts do not balance: {count} jobs, {told}")
+    if contestant.books.queue and (left := home.depth(contestant.books.queue)):
+        raise Failed(f"{left} messages are left in {contestant.books.queue}")
 
 
 def _by_part(used: dict[str, float], count: int) -> dict[str, float]:
