@@ -3,11 +3,13 @@
 Nobody is crippled: each has the settings that its own documentation recommends for many short jobs, on two cores.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from compose.private import ROOT
 from compose.private.environment import PEERS, VENV
 
 Command = Sequence[str]
@@ -77,11 +79,7 @@ OURS_BOOKS = Books(
         "claims in the histories": "SELECT count(*) FROM tasks_jobevent WHERE kind = 'running' AND job_id > '{since}'",
         "ends in the histories": "SELECT count(*) FROM tasks_jobevent WHERE kind = 'succeeded' AND job_id > '{since}'",
     },
-    empty=[
-        "DELETE FROM tasks_jobevent WHERE job_id > '{since}'",
-        "DELETE FROM django_celery_results_taskresult WHERE task_id > '{since}'",
-        "DELETE FROM tasks_job WHERE id > '{since}'",
-    ],
+    empty=["TRUNCATE tasks_job, tasks_workerprocess, django_celery_results_taskresult CASCADE"],
 )
 
 
@@ -104,6 +102,25 @@ def _ours(name: str, settings: str, *options: str, **more: Any) -> Contestant:
 
 OURS = _ours("ours, prefork", "celery -A project worker -c 2", "-c", "2")
 OURS_THREADS = _ours("ours, threads", "celery -A project worker -P threads -c 8", "-P", "threads", "-c", "8")
+
+
+def ours_with(finished_jobs: int) -> Contestant:
+    """The same worker on tables that have seen many jobs, which stay."""
+    return replace(
+        OURS,
+        name=f"ours, {finished_jobs // 1_000_000} million finished jobs",
+        books=replace(
+            OURS_BOOKS,
+            empty=[
+                "DELETE FROM tasks_jobevent WHERE job_id > '{since}'",
+                "DELETE FROM django_celery_results_taskresult WHERE task_id > '{since}'",
+                "DELETE FROM tasks_job WHERE id > '{since}'",
+            ],
+        ),
+        home=f"finished_{finished_jobs}",
+        finished_jobs=finished_jobs,
+    )
+
 
 CELERY = Contestant(
     name="Celery, prefork",
@@ -292,4 +309,21 @@ CELERY_ROWS = replace(
     name="rows by bulk_create + confirmed apply_async",
     settings="Job.objects.bulk_create(), then apply_async with confirm_publish for each",
     variant="confirmed,row,bulk",
+)
+
+WEB = Contestant(
+    name="plain Django view",
+    module="celery",
+    settings="Job.objects.create(), then apply_async with confirm_publish; no authentication, no middleware",
+    promises=Promises(row="written by hand", confirmed="yes"),
+    books=ROW_BOOKS,
+    variant="confirmed,row",
+    environment={
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+        "PYTHONPATH": f"{ROOT / 'tests/bench/contestants/site'}{os.pathsep}{ROOT}",
+        "BENCH_APPS": "tests.bench.contestants.rows",
+    },
+    is_ours=True,  # it runs on the platform's own environment: the same Django, Celery and web server
+    home="rows",
+    prepare=MIGRATE,
 )

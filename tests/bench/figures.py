@@ -59,9 +59,9 @@ def orders(names: Sequence[T], rounds: int) -> Iterator[list[T]]:
         yield order[::-1] if number % 2 else order
 
 
-def next_size(rate: float, seconds: float, *, least: int = 200, most: int = 50_000) -> int:
-    """How many jobs fill the time at that rate, in hundreds."""
-    return max(least, min(most, round(rate * seconds / 100) * 100))
+def next_size(rate: float, seconds: float, *, step: int = 100, most: int = 100_000) -> int:
+    """How many jobs fill the time at that rate, in whole steps and at least one."""
+    return max(step, min(most, round(rate * seconds / step) * step))
 
 
 def _medians(mappings: Sequence[Mapping[str, float]]) -> dict[str, float]:

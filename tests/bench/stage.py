@@ -48,9 +48,9 @@ class Home:
         path = f"{contestant.programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         return clean_environment() | {
             **self.addresses,
+            "PYTHONPATH": str(ROOT),
             **contestant.environment,
             "PATH": path,
-            "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "SECRET_KEY": self.stage.secret_key,
             "LOG_LEVEL": "WARNING",
@@ -60,20 +60,20 @@ class Home:
             "PRIVATE_RUN": os.environ.get("PRIVATE_RUN", ""),  # by which a killed run's processes are found
         }
 
-    def process(self, contestant: Contestant, command: Command, name: str, **more: str) -> Process:
+    def process(self, contestant: Contestant, command: Command, name: str, *, cwd: Path = ROOT, **more: str) -> Process:
         program, *arguments = (part.format(**self.addresses) for part in command)
         return Process(
             name,
             [contestant.programs / program, *arguments],
             directory=self.stage.directory,
             environment=self.environment(contestant) | more,
-            cwd=ROOT,
+            cwd=cwd,
         )
 
     def client(self, contestant: Contestant, verb: str, *numbers: int) -> Measured:
         """Let a client process of the contestant enqueue; what it measured."""
         command = ["python", "-m", "tests.bench.contestants", contestant.module, verb, *map(str, numbers)]
-        return json.loads(self._output(contestant, command).splitlines()[-1])
+        return json.loads(self.output(contestant, command).splitlines()[-1])
 
     def prepare(self) -> None:
         """What a new home wants: programs to be run, statements to be executed."""
@@ -81,9 +81,10 @@ class Home:
             if isinstance(step, str):
                 self.execute(step)
             else:
-                self._output(self.contestant, step)
+                self.output(self.contestant, step)
 
-    def _output(self, contestant: Contestant, command: Command) -> str:
+    def output(self, contestant: Contestant, command: Command) -> str:
+        """What a program of its environment prints. Failed with its last words when it fails."""
         program, *arguments = command
         done = subprocess.run(
             [contestant.programs / program, *arguments],

@@ -63,8 +63,8 @@ class Marks:
         return sorted(began for _, began in self._read())
 
     def delays(self) -> list[float]:
-        """Seconds from sending to beginning, of each run."""
-        return [began - sent for sent, began in self._read()]
+        """Seconds from sending to beginning, of each run, in the order of sending."""
+        return [began - sent for sent, began in sorted(self._read())]
 
     def _read(self) -> list[tuple[float, float]]:
         return list(MARK.iter_unpack(self.path.read_bytes()))

@@ -14,4 +14,5 @@ BENCH_VARIANT names the variants that a module plays, separated by commas.
 
 import os
 
+WARM_UP = 50  # jobs before a measurement: connections, caches, code paths
 VARIANT = frozenset(os.environ.get("BENCH_VARIANT", "").split(","))

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 
+from tests.bench.contestants import WARM_UP
 from tests.bench.meter import Meter
-
-WARM_UP = 50
 
 
 class Client:
@@ -50,7 +49,7 @@ class Client:
 def main(name: str, verb: str, *numbers: int) -> None:
     client = Client(name)
     if verb in ("single", "batch"):
-        client.single(WARM_UP)  # connections, caches, code paths
+        client.single(WARM_UP)
         client.settle()
     meter = Meter({"client": os.getpid(), **json.loads(os.environ["BENCH_SERVERS"])})
     begin = time.monotonic()
