@@ -74,6 +74,7 @@ if DATABASES["default"]["ENGINE"].endswith("postgresql"):
         "keepalives_interval": 10,
         "keepalives_count": 3,
         "tcp_user_timeout": 30_000,
+        "prepare_threshold": 5,  # for tasks.statements alone: Django's own cursors bind in the client
         **DATABASES["default"].get("OPTIONS", {}),
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

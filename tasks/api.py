@@ -1,5 +1,6 @@
 """The door: features and projects import the platform from here and from nowhere else."""
 
+from tasks.batches import enqueue_many
 from tasks.context import JobContext
 from tasks.dispatch import enqueue
 from tasks.errors import (
@@ -38,6 +39,7 @@ __all__ = [
     "UnknownTask",
     "cancel",
     "enqueue",
+    "enqueue_many",
     "job_activity",
     "replay",
     "task",

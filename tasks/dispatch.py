@@ -1,26 +1,50 @@
-"""Producer side: validate, write the job's row, hand its message to the publisher once the row is committed."""
+"""Producer side: validate, write the job's row, hand its message to the publisher once the row is committed.
 
-from collections.abc import Iterable
+``enqueue`` is ``prepare`` and ``store`` of one. Whoever has many takes the two steps itself, and can refuse some.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models.functions import Now
+from django.db import connection, transaction
 from django.utils import timezone
 from pydantic import BaseModel
 
 from tasks import publisher
 from tasks.brokers import JobMessage
 from tasks.errors import IdempotencyConflict, InvalidJob
-from tasks.models import Job, JobEvent
-from tasks.payloads import dump_payload, plain_json
-from tasks.registry import registry
+from tasks.group_commit import GroupCommit
+from tasks.insertion import NewJob, insert
+from tasks.models import Batch, Job
+from tasks.payloads import dump_payload, json_text
+from tasks.registry import TaskSpec, registry
 from tasks.states import JobState, Priority
 from tasks.topology import PRIORITY_QUEUE
 
 MAX_METADATA_BYTES = 16_384
 MAX_TEXT = 200
 FURTHEST = timedelta(days=3660)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequest:
+    """What somebody asks for. ``enqueue`` says what each option means."""
+
+    task: str
+    payload: BaseModel | dict[str, Any] | None = None
+    priority: str = Priority.NORMAL
+    delay_seconds: float | None = None
+    run_at: datetime | None = None
+    expires_at: datetime | None = None
+    idempotency_key: str | None = None
+    correlation_id: str = ""
+    requested_by: str = ""
+    metadata: dict[str, Any] | None = None
+    batch: Batch | None = None
 
 
 def enqueue(
@@ -35,69 +59,105 @@ def enqueue(
     correlation_id: str = "",
     requested_by: str = "",
     metadata: dict[str, Any] | None = None,
+    batch: Batch | None = None,
 ) -> Job:
     """The job, durable as soon as the caller's transaction commits, and published then.
 
     A broker that is down does not matter here. ``delay_seconds`` or ``run_at`` (aware) schedule it; ``expires_at``
     buries it if it has not begun by then. With an ``idempotency_key`` that the task has seen, the first job is returned
-    and nothing is added. ``metadata`` is yours, at most 16 KiB of JSON.
+    and nothing is added. ``metadata`` is yours, at most 16 KiB of JSON. ``batch`` is what ``enqueue_many`` returned.
 
     Raises InvalidJob, whose ``problems`` name each wrong field: UnknownTask and IdempotencyConflict are such.
     """
-    spec = registry.get(task)
-    data = dump_payload(spec, payload if payload is not None else {})
-    due_at, expires_at = _due_at(delay_seconds, run_at), _moment("expires_at", expires_at)
-    _check_options(priority, expires_at, due_at, idempotency_key, correlation_id, requested_by)
-
-    job = Job(
+    request = JobRequest(
         task=task,
-        queue=PRIORITY_QUEUE if priority == Priority.HIGH else spec.queue.name,
+        payload=payload,
         priority=priority,
-        payload=data,
-        state=JobState.SCHEDULED if due_at else JobState.QUEUED,
-        # Hosts disagree about the time: what is relative to now is left to the database's clock.
-        due_at=Now() + timedelta(seconds=delay_seconds) if delay_seconds else due_at,
+        delay_seconds=delay_seconds,
+        run_at=run_at,
         expires_at=expires_at,
-        idempotency_key=idempotency_key or None,
+        idempotency_key=idempotency_key,
         correlation_id=correlation_id,
         requested_by=requested_by,
-        metadata=_metadata(metadata),
+        metadata=metadata,
+        batch=batch,
     )
-    if due_at:
-        job.queued_at = None  # else its default, the database's clock
-    stored = _insert_or_first(job)
-    if stored is job and job.state == JobState.QUEUED:
-        publish_on_commit([job])
-    return stored
+    new = prepare(request)
+    answer = _group_commit.commit(new) if _may_share(new) else store([new])[0]
+    if isinstance(answer, IdempotencyConflict):
+        raise answer
+    return answer
 
 
-def publish_on_commit(jobs: Iterable[Job]) -> None:
+def prepare(request: JobRequest) -> NewJob:
+    """What ``store`` takes. Raises InvalidJob, as ``enqueue`` does, before anything is stored."""
+    spec = registry.get(request.task)
+    payload = dump_payload(spec, request.payload if request.payload is not None else {})
+    return NewJob(payload=payload, **columns(spec, request))
+
+
+def columns(spec: TaskSpec, request: JobRequest) -> dict[str, Any]:
+    """What ``prepare`` gives the new job beside its payload. Raises InvalidJob for an option that is wrong."""
+    due_at = _due_at(request.delay_seconds, request.run_at)
+    expires_at = _moment("expires_at", request.expires_at)
+    _check_options(request, expires_at, due_at)
+    return {
+        "task": spec.name,
+        "queue": PRIORITY_QUEUE if request.priority == Priority.HIGH else spec.queue.name,
+        "priority": str(request.priority),
+        "metadata": _metadata(request.metadata),
+        "due_at": None if request.delay_seconds else due_at,
+        "delay_seconds": request.delay_seconds or None,
+        "expires_at": expires_at,
+        "batch_id": request.batch.pk if request.batch else None,
+        "idempotency_key": request.idempotency_key or None,
+        "correlation_id": request.correlation_id,
+        "requested_by": request.requested_by,
+    }
+
+
+def store(new_jobs: Sequence[NewJob]) -> list[Job | IdempotencyConflict]:
+    """For each, in their order, its job; or the first job of its idempotency key; or, where that one has another
+    payload, the conflict, which keeps none of the others from being stored.
+
+    All rows are durable, and those that are queued published, once the caller's transaction commits.
+    """
+    answers: list[Job | IdempotencyConflict] = []
+    queued: list[Job] = []
+    for new, job in zip(new_jobs, insert(new_jobs), strict=True):
+        if job.id == new.id:
+            queued += [job] if job.state == JobState.QUEUED else []
+            answers.append(job)
+        else:
+            same = job.payload == json.loads(new.payload)
+            answers.append(job if same else IdempotencyConflict(str(new.idempotency_key), job.id))
+    publish_on_commit(queued)
+    return answers
+
+
+def _may_share(new: NewJob) -> bool:
+    """Whether others may commit with it: not within the caller's own transaction, and not with an idempotency key,
+    which may have to wait for somebody's transaction that has inserted the same."""
+    autocommit = connection.autocommit if connection.connection is not None else connection.settings_dict["AUTOCOMMIT"]
+    return autocommit and not connection.in_atomic_block and new.idempotency_key is None
+
+
+_group_commit = GroupCommit(store)
+
+
+def _after_fork() -> None:
+    """The threads that wait, and the one that leads them, are the parent's."""
+    global _group_commit
+    _group_commit = GroupCommit(store)
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def publish_on_commit(jobs: Iterable[Job | NewJob]) -> None:
     """Publish the next attempt of each of ``jobs`` once the current transaction is committed."""
-    messages = [JobMessage(job.id, job.attempt + 1, job.task, job.queue) for job in jobs]
-    transaction.on_commit(lambda: publisher.publish(messages))
-
-
-def _insert_or_first(job: Job) -> Job:
-    """``job``, inserted, or the first job with its key. Safe among concurrent callers: the constraint decides."""
-    known = Job.objects.filter(task=job.task, idempotency_key=job.idempotency_key)
-    first = known.first() if job.idempotency_key else None
-    if first is None:
-        try:
-            with transaction.atomic():
-                job.save(force_insert=True)
-                detail = {}
-                if job.due_at:
-                    job.refresh_from_db(fields=["due_at"])
-                    detail["due_at"] = job.due_at.isoformat()
-                JobEvent.objects.create(job=job, kind=job.state, at=job.created_at, detail=detail)
-            return job
-        except IntegrityError:
-            first = known.first() if job.idempotency_key else None
-            if first is None:
-                raise
-    if first.payload != job.payload:
-        raise IdempotencyConflict(str(job.idempotency_key), first.id)
-    return first
+    if messages := [JobMessage(job.id, job.attempt + 1, job.task, job.queue) for job in jobs]:
+        transaction.on_commit(lambda: publisher.publish(messages))
 
 
 def _due_at(delay_seconds: float | None, run_at: datetime | None) -> datetime | None:
@@ -130,33 +190,35 @@ def _moment(field: str, value: datetime | None) -> datetime | None:
     return value
 
 
-def _check_options(
-    priority: str,
-    expires_at: datetime | None,
-    due_at: datetime | None,
-    idempotency_key: str | None,
-    correlation_id: str,
-    requested_by: str,
-) -> None:
+def _check_options(request: JobRequest, expires_at: datetime | None, due_at: datetime | None) -> None:
     problems: list[dict[str, str]] = []
-    if priority not in Priority.values:
-        problems.append({"field": "priority", "message": f"is one of {', '.join(Priority.values)}; got {priority!r}"})
+    if request.priority not in Priority.values:
+        problems.append(
+            {"field": "priority", "message": f"is one of {', '.join(Priority.values)}; got {request.priority!r}"}
+        )
     if expires_at is not None and expires_at <= (due_at or timezone.now()):
         problems.append({"field": "expires_at", "message": "lies before the job would begin"})
-    for field, text in (
-        ("idempotency_key", idempotency_key or ""),
-        ("correlation_id", correlation_id),
-        ("requested_by", requested_by),
-    ):
-        if len(text) > MAX_TEXT:
-            problems.append({"field": field, "message": f"has {len(text)} characters and may have {MAX_TEXT}"})
-        if "\0" in text:
-            problems.append({"field": field, "message": "holds a NUL character"})
+    problems += text_problems(
+        idempotency_key=request.idempotency_key or "",
+        correlation_id=request.correlation_id,
+        requested_by=request.requested_by,
+    )
     if problems:
         raise InvalidJob(problems)
 
 
-def _metadata(metadata: dict[str, Any] | None) -> dict[str, Any]:
+def text_problems(**texts: str) -> list[dict[str, str]]:
+    """What keeps the ``texts``, by field, out of their columns."""
+    problems: list[dict[str, str]] = []
+    for field, text in texts.items():
+        if len(text) > MAX_TEXT:
+            problems.append({"field": field, "message": f"has {len(text)} characters and may have {MAX_TEXT}"})
+        if "\0" in text:
+            problems.append({"field": field, "message": "holds a NUL character"})
+    return problems
+
+
+def _metadata(metadata: dict[str, Any] | None) -> str:
     if metadata is not None and not isinstance(metadata, dict):
         raise InvalidJob([{"field": "metadata", "message": "is an object"}])
-    return plain_json("metadata", metadata or {}, MAX_METADATA_BYTES)
+    return json_text("metadata", metadata, MAX_METADATA_BYTES) if metadata else "{}"

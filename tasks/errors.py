@@ -42,12 +42,12 @@ class UnknownTask(InvalidJob):
 
 
 class IdempotencyConflict(InvalidJob):
-    """The idempotency key belongs to a job with another payload. ``job_id`` names that job."""
+    """The idempotency key belongs to a job, or a batch, with another payload. ``id`` names it."""
 
-    def __init__(self, key: str, job_id: object):
-        self.job_id = job_id
+    def __init__(self, key: str, id: object, *, of: str = "job"):
+        self.id = id
         super().__init__(
-            [{"field": "idempotency_key", "message": f"{key!r} already stands for job {job_id} with another payload"}]
+            [{"field": "idempotency_key", "message": f"{key!r} already stands for {of} {id} with another payload"}]
         )
 
 

@@ -1,14 +1,18 @@
 """Periodic jobs of the platform itself."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django_celery_results.models import TaskResult
 from pydantic import BaseModel, Field
 
 from tasks.context import JobContext
-from tasks.models import Job, WorkerProcess
+from tasks.models import Batch, Job, WorkerProcess
 from tasks.registry import task
 from tasks.states import JobState
 
@@ -33,8 +37,18 @@ def prune(payload: PrunePayload, context: JobContext) -> dict[str, int]:
         context.checkpoint()
         attempts = [f"{job_id}.{number}" for job_id, last in ids for number in range(1, last + 1)]
         TaskResult.objects.filter(task_id__in=attempts).delete()
-        Job.objects.filter(pk__in=[job_id for job_id, _ in ids]).delete()
+        _delete([job_id for job_id, _ in ids])
         deleted += len(ids)
         context.progress(deleted, note="jobs deleted")
     WorkerProcess.objects.filter(seen_at__lt=horizon).delete()
+    Batch.objects.filter(~Exists(Job.objects.filter(batch=OuterRef("pk"))), created_at__lt=horizon).delete()
     return {"jobs_deleted": deleted}
+
+
+def _delete(ids: Sequence[UUID]) -> None:
+    """Jobs and their history. Held first, since no constraint of the database refuses an event without its job: whoever
+    tells one of a job whose row it does not change holds the row as well, so it is told before this or not at all."""
+    with transaction.atomic():
+        jobs = Job.objects.filter(pk__in=ids)
+        list(jobs.select_for_update().order_by("pk").values_list("pk"))
+        jobs.delete()

@@ -1,6 +1,7 @@
 """The first page: what moves now, the last 24 hours, queues, workers, and what needs a person.
 
-Nothing here reads all of history: moving jobs come by the index on state, ended ones by a window on ``finished_at``.
+Nothing here reads all of history: moving jobs come by the indexes of their states, ended ones by a window on
+``finished_at``.
 """
 
 import json
@@ -19,7 +20,7 @@ from tasks.admin import markup, run, words
 from tasks.admin.workers import alive, queue_chips
 from tasks.brokers import QueueMissing
 from tasks.errors import BrokerUnavailable
-from tasks.models import DeadLetter, Job
+from tasks.models import UNFINISHED, DeadLetter, Job
 from tasks.states import FINAL, JobState
 from tasks.topology import TOPOLOGY
 
@@ -152,8 +153,7 @@ def job_counts() -> dict[tuple[str, str], int]:
     """Jobs that have not ended, by (state, queue): as many index entries are read as there are such jobs."""
 
     def count() -> dict[tuple[str, str], int]:
-        moving = Job.objects.filter(state__in=[state for state in JobState if state not in FINAL])
-        rows = moving.order_by().values_list("state", "queue").annotate(found=Count("pk"))
+        rows = Job.objects.filter(UNFINISHED).order_by().values_list("state", "queue").annotate(found=Count("pk"))
         return {(state, queue): found for state, queue, found in rows}
 
     return _remembered("console-counts", COUNTS_SECONDS, count)

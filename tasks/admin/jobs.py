@@ -23,9 +23,9 @@ from tasks import jobs
 from tasks.admin import attempts, dashboard, markup, run, words
 from tasks.admin.base import CreatedFilter, ReadOnlyAdmin, SelectFilter, go_to
 from tasks.errors import IllegalTransition
-from tasks.models import Job, JobEvent
+from tasks.models import UNFINISHED, Job, JobEvent
 from tasks.registry import registry
-from tasks.states import FINAL, JobState, Priority
+from tasks.states import JobState, Priority
 from tasks.topology import TOPOLOGY
 
 MAX_LIVE_ROWS = 100
@@ -45,7 +45,7 @@ class StateFilter(SelectFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         if self.value() == "live":
-            return queryset.filter(state__in=[state for state in JobState if state not in FINAL])
+            return queryset.filter(UNFINISHED)
         return super().queryset(request, queryset)
 
 

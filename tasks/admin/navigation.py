@@ -22,6 +22,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 _entry(
                     request, "Jobs", "work_history", "admin:tasks_job_changelist", "tasks.view_job", active=_is_jobs
                 ),
+                _entry(request, "Batches", "stacks", "admin:tasks_batch_changelist", "tasks.view_batch"),
                 _entry(
                     request, "Dead letters", "mark_email_unread", "admin:tasks_deadletter_changelist",
                     "tasks.view_deadletter", badge=dashboard.open_letters,

@@ -5,7 +5,7 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from tasks.api import JobContext
-from tasks.models import Job, JobEvent, WorkerProcess
+from tasks.models import Batch, Job, JobEvent, WorkerProcess
 from tasks.states import FINAL, JobState
 from tasks.tasks import PrunePayload, prune
 from tests.unit.tasks.factories import make_job, make_worker
@@ -29,6 +29,7 @@ def test_an_old_job_goes_with_its_attempts_and_history(state):
         TaskResult.objects.create(task_id=f"{job.pk}.{attempt}")
     assert run() == {"jobs_deleted": 1}
     assert not Job.objects.filter(pk=job.pk).exists()
+    assert not JobEvent.objects.exists()
     assert not TaskResult.objects.exists()
 
 
@@ -51,3 +52,11 @@ def test_workers_that_went_long_ago_are_forgotten():
     alive = make_worker()
     run()
     assert list(WorkerProcess.objects.all()) == [alive]
+
+
+def test_an_old_batch_goes_with_the_last_of_its_jobs():
+    emptied, kept, young = (Batch.objects.create(created_at=at) for at in (OLD, OLD, timezone.now()))
+    make_job(JobState.SUCCEEDED, finished_at=OLD, batch=emptied)
+    make_job(JobState.DEAD, finished_at=OLD, batch=kept)
+    run()
+    assert set(Batch.objects.all()) == {kept, young}

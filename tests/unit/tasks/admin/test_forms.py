@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -58,13 +59,14 @@ def test_each_kind_of_field_round_trips(name, typed, wanted):
         **({"line": "x"} | as_the_browser_sends_it_first() | {name: typed, **({} if name == "line" else {"line": "x"})})
     )
     assert form.is_valid(), form.errors
-    assert dump_payload(registry.get("case.everything"), form.payload())[name] == wanted
+    assert json.loads(dump_payload(registry.get("case.everything"), form.payload()))[name] == wanted
 
 
 def test_an_untouched_form_gives_the_defaults_of_the_model():
     form = filled(**{**as_the_browser_sends_it_first(), "line": "x"})
     assert form.is_valid(), form.errors
-    assert dump_payload(registry.get("case.everything"), form.payload()) == Everything(line="x").model_dump(mode="json")
+    dumped = json.loads(dump_payload(registry.get("case.everything"), form.payload()))
+    assert dumped == Everything(line="x").model_dump(mode="json")
 
 
 def test_an_emptied_box_takes_a_default_away_only_where_there_was_one():
