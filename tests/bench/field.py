@@ -108,7 +108,8 @@ def ours_with(finished_jobs: int) -> Contestant:
     """The same worker on tables that have seen many jobs, which stay."""
     return replace(
         OURS,
-        name=f"ours, {finished_jobs // 1_000_000} million finished jobs",
+        name="ours, a full table",
+        settings=f"{finished_jobs // 1_000_000} million finished jobs in the tables",
         books=replace(
             OURS_BOOKS,
             empty=[

@@ -7,6 +7,7 @@ from pathlib import Path
 from compose.private import pids
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MEBIBYTE = 1 << 20
 
 Reading = dict[str, float]
@@ -47,8 +48,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_mebibytes(pid: int) -> float:
-    """Memory that is its own: pages shared with its parent since the fork are counted for neither."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Rss:"):
-            return int(line.split()[1]) * 1024 / MEBIBYTE
-    raise ValueError(f"/proc/{pid}/smaps_rollup tells no Rss")
+    """Its memory, pages that it shares with its family included; 0 for a process that is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * PAGE_BYTES / MEBIBYTE

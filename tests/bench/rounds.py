@@ -1,8 +1,7 @@
-# ruff: noqa: T201  a person reads this
 """Play a contest: everybody once a round, in rotated order."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from compose.private import signals
@@ -22,7 +21,11 @@ class Played:
     seconds: float = 0.0
 
 
-def play(contest: Contest, entries: Sequence[Contestant], rounds: int) -> Played:
+Tell = Callable[[str, str, Sample | str], object]
+"""Hears of each run: which round, who, and what was measured or why nothing was."""
+
+
+def play(contest: Contest, entries: Sequence[Contestant], rounds: int, tell: Tell) -> Played:
     """A contestant that fails is out of the contest, with its reason, and the others go on."""
     begin, played = time.monotonic(), Played(contest, entries)
     for number, order in enumerate(orders(entries, rounds), 1):
@@ -37,11 +40,9 @@ def play(contest: Contest, entries: Sequence[Contestant], rounds: int) -> Played
                 raise
             except Exception as error:
                 played.errors[contestant.name] = f"{type(error).__name__}: {error}"
-                print(f"  {number}/{rounds}  {contestant.name:<46} ERROR  {error}", flush=True)
+                tell(f"{number}/{rounds}", contestant.name, f"ERROR  {error}")
             else:
-                told = "  ".join(f"{name} {value:,.1f}" for name, value in sample.figures.items())
-                took = f"{sample.jobs:,} jobs in {sample.seconds:.1f} s"
-                print(f"  {number}/{rounds}  {contestant.name:<46} {told}  ({took})", flush=True)
+                tell(f"{number}/{rounds}", contestant.name, sample)
         played.rounds.append(samples)
     played.seconds = time.monotonic() - begin
     return played

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import amqp
@@ -26,7 +27,6 @@ from tests.vhosts import vhost
 from tests.waiting import wait_for
 
 PREFIX = "bench_"
-KEPT = "kept_"  # databases that are filled once, for all runs to come
 
 Measured = dict[str, float | dict[str, float]]
 
@@ -116,7 +116,15 @@ class Home:
     def count(self, query: Query) -> int:
         if query.startswith("redis "):
             return int(self.redis.execute_command(*query.split()[1:]))
-        return int(self._database.execute(query.format(since=self.since)).fetchone()[0])
+        (number,) = self.row(query.format(since=self.since))
+        return int(number)
+
+    def row(self, query: Sql) -> tuple[Any, ...]:
+        (only,) = self.rows(query)
+        return only
+
+    def rows(self, query: Sql) -> list[tuple[Any, ...]]:
+        return self._database.execute(query).fetchall()
 
     def execute(self, *statements: Sql) -> None:
         for statement in statements:
@@ -169,10 +177,26 @@ class Stage:
         key = contestant.home or contestant.name
         if key not in self._homes:
             place = f"{PREFIX}{len(self._homes)}"
-            self.execute(f"CREATE DATABASE {place}")
-            self._homes[key] = self._open(contestant, place, place)
+            if not self.has_kept(contestant):
+                self.execute(f"CREATE DATABASE {place}")
+            self._homes[key] = self._open(contestant, place, _kept(contestant) if contestant.finished_jobs else place)
             self._homes[key].prepare()
         return self._homes[key]
+
+    def has_kept(self, contestant: Contestant) -> bool:
+        """Whether an earlier run has left its database, filled."""
+        return _kept(contestant) in self._databases()
+
+    @contextmanager
+    def keeping(self, contestant: Contestant) -> Iterator[Home]:
+        """A home whose database is kept for all runs to come, unless the ``with`` block is left by an exception."""
+        draft = f"{PREFIX}draft"
+        self.execute(f"CREATE DATABASE {draft}")
+        home = self._open(contestant, draft, draft)
+        home.prepare()
+        yield home
+        home.close()
+        self.execute(f"ALTER DATABASE {draft} RENAME TO {_kept(contestant)}")
 
     def meter(self, **processes: int) -> Meter:
         """Of the servers and of ``processes``."""
@@ -184,13 +208,17 @@ class Stage:
 
     def clear(self) -> None:
         """Away with the homes, those that a killed run has left behind included."""
-        with psycopg.connect(_address(self._servers.environment["DATABASE_URL"]), autocommit=True) as connection:
-            for (name,) in connection.execute(f"SELECT datname FROM pg_database WHERE datname LIKE '{PREFIX}%'"):
+        for name in self._databases():
+            if name.startswith(PREFIX):
                 self.execute(f"DROP DATABASE {name} WITH (FORCE)")
         with api(self._servers.environment) as broker:
             for place in broker.get("vhosts", params={"columns": "name"}).raise_for_status().json():
                 if place["name"].startswith(PREFIX):
                     broker.delete(f"vhosts/{place['name']}").raise_for_status()
+
+    def _databases(self) -> set[str]:
+        with psycopg.connect(_address(self._servers.environment["DATABASE_URL"])) as connection:
+            return {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
 
     def _open(self, contestant: Contestant, place: str, database: str) -> Home:
         given = self._servers.environment
@@ -216,6 +244,10 @@ def api(addresses: Mapping[str, str]) -> httpx.Client:
     url = urlsplit(addresses["RABBITMQ_API_URL"])
     login = (url.username or "", url.password or "")
     return httpx.Client(base_url=f"http://{url.hostname}:{url.port}/api/", auth=login, timeout=30)
+
+
+def _kept(contestant: Contestant) -> str:
+    return f"kept_{contestant.home}"
 
 
 def _named(servers: Servers) -> dict[str, object]:

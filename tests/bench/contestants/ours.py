@@ -5,7 +5,7 @@ import django
 django.setup()
 
 from tasks import publisher  # noqa: E402
-from tasks.api import enqueue  # noqa: E402
+from tasks.api import enqueue, enqueue_many  # noqa: E402
 from tests.bench import work  # noqa: E402
 
 TASK = "bench.nothing"
@@ -17,8 +17,6 @@ def send(sent: float = 0.0) -> None:
 
 
 def send_many(count: int) -> None:
-    from tasks.api import enqueue_many
-
     enqueue_many(TASK, [work.payload()] * count)
 
 
@@ -28,14 +26,5 @@ def settle() -> None:
 
 
 def fill(count: int) -> None:
-    """Rows and history in bulk, as ``enqueue`` would write them one by one."""
-    from tasks.dispatch import publish_on_commit
-    from tasks.models import Job, JobEvent
-    from tasks.topology import WORK_QUEUE
-
     for begin in range(0, count, CALL):
-        made = [Job(task=TASK, queue=WORK_QUEUE, payload=work.payload()) for _ in range(min(CALL, count - begin))]
-        jobs = Job.objects.bulk_create(made)
-        JobEvent.objects.bulk_create([JobEvent(job=job, kind="queued", at=job.created_at) for job in jobs])
-        publish_on_commit(jobs)
-        settle()
+        send_many(min(CALL, count - begin))
