@@ -87,13 +87,11 @@ def _contest(run: Record, name: str) -> str:
     ]
     rows, notes = [], []
     for one in entries:
-        values = (
-            [report.number(one.median.figures[figure]) for figure in figures]
-            if one.median
-            else ["error"] * len(figures)
-        )
-        rows.append([one.name, *values, *(report.cpu(one.median, part) for part in parts), *one.promises.values()])
-        notes.append(f"- {one.name}: {one.settings}" + f" — {one.error.splitlines()[0]}" * bool(one.error))
+        sample = one.median
+        values = [report.number(sample.figures[figure]) if sample else "error" for figure in figures]
+        rows.append([one.name, *values, *(report.cpu(sample, part) for part in parts), *one.promises.values()])
+        reason = f"; no figure, because of {one.error.splitlines()[0]}" if one.error else ""
+        notes.append(f"- {one.name}: {one.settings}{reason}")
     return f"{ALL[name].method}\n\n{_markdown(heading, rows)}\nSettings:\n\n" + "\n".join(notes) + "\n"
 
 
