@@ -79,7 +79,7 @@ OURS_BOOKS = Books(
         "claims in the histories": "SELECT count(*) FROM tasks_jobevent WHERE kind = 'running' AND job_id > '{since}'",
         "ends in the histories": "SELECT count(*) FROM tasks_jobevent WHERE kind = 'succeeded' AND job_id > '{since}'",
     },
-    empty=["TRUNCATE tasks_job, tasks_workerprocess, django_celery_results_taskresult CASCADE"],
+    empty=["TRUNCATE tasks_job, tasks_jobevent, tasks_workerprocess, django_celery_results_taskresult CASCADE"],
 )
 
 

@@ -48,6 +48,7 @@ class Web(Contest):
 
     def _load(self, home: Home, contestant: Contestant, path: str, connections: int, jobs: int, web: Process) -> Sample:
         """``jobs``: how many each request carries. The clock stops when the last message is in its queue."""
+        home.clean()
         self._ask(path, connections, WARM_UP_SECONDS)
         self._last_message(home, contestant)
         home.clean()
@@ -77,13 +78,13 @@ class Web(Contest):
         (query,) = contestant.books.sent.values()
         rows, since, deadline = -1, 0.0, time.monotonic() + LONGEST_WAIT_SECONDS
         while rows < 0 or time.monotonic() < since + QUIET_SECONDS:
-            now, found = time.monotonic(), home.count(query)
-            if home.depth(contestant.books.queue) != found:
+            now, found, messages = time.monotonic(), home.count(query), home.depth(contestant.books.queue)
+            if messages != found:
                 rows = -1
             elif found != rows:
                 rows, since = found, now
             if now > deadline:
-                raise Failed(f"waited {LONGEST_WAIT_SECONDS} s for a message for each of {found} rows")
+                raise Failed(f"waited {LONGEST_WAIT_SECONDS} s; there are {found} rows and {messages} messages")
             time.sleep(0.02)
         return rows, since
 
