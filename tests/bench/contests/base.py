@@ -18,7 +18,7 @@ class Contest(ABC):
     everybody: ClassVar[Sequence[Contestant]]
     in_targets: ClassVar[Sequence[Contestant]]
     rounds: ClassVar[int] = 5
-    quick_rounds: ClassVar[int] = 2
+    quick_rounds: ClassVar[int] = 1
 
     def __init__(self, stage: Stage, *, quick: bool):
         self.stage = stage

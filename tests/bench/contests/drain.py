@@ -51,6 +51,8 @@ class Drain(Contest):
         field.DRAMATIQ_ROWS,
     )
 
+    quick_rounds = 2
+
     def __init__(self, stage: Stage, *, quick: bool):
         super().__init__(stage, quick=quick)
         self._seconds = 2.0 if quick else 5.0
