@@ -49,8 +49,8 @@ def ensure_installed(names: Sequence[str]) -> None:
     say(f"installing {', '.join(packages)} with apt-get, which may take minutes; no service is started or enabled")
     with _file(root, POLICY, REFUSAL, mode="755"), _file(root, NO_CLUSTER, "create_main_cluster = false\n", mode="644"):
         apt_install(packages)
-    if shutil.which("systemctl"):
-        units = [unit for package in missing for unit in package.units]
+    units = [unit for package in missing for unit in package.units]
+    if units and shutil.which("systemctl"):
         subprocess.run([*root, "systemctl", "disable", "--quiet", *units], check=False, stderr=subprocess.DEVNULL)
     if still := [package for package in missing if not package.find()]:
         raise Problem(remedy(still), exit_code=2)

@@ -1,9 +1,10 @@
 """docs/performance.md and its charts, written from the last full run and from nothing else."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tests.bench import report
 from tests.bench.charts import Bar, bars
@@ -58,7 +59,7 @@ def chart(entries: Sequence[Entry], figure: str, title: str, unit: str) -> str:
     )
 
 
-def _target(row: dict) -> list[str]:
+def _target(row: Mapping[str, Any]) -> list[str]:
     sign = "≤ " if row["less_is_better"] else ""
     verdict = (
         "not measured"

@@ -95,7 +95,7 @@ def _ours(name: str, settings: str, *options: str, **more: Any) -> Contestant:
         is_ours=True,
         home="ours",
         prepare=[("python", "manage.py", "migrate", "-v", "0"), ("python", "manage.py", "topology", "apply")],
-        first_guess=2000,
+        first_guess=6000,
         **more,
     )
 

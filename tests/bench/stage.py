@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import amqp
@@ -19,6 +19,7 @@ from uuid_utils.compat import uuid7
 from compose.private import ROOT
 from compose.private.envfile import Secrets
 from compose.private.process import Process, clean_environment
+from compose.private.server import Server
 from compose.private.servers import Servers, private_servers
 from tests.bench.field import Command, Contestant, Query, Sql
 from tests.bench.meter import Meter
@@ -28,7 +29,16 @@ from tests.waiting import wait_for
 
 PREFIX = "bench_"
 
-Measured = dict[str, float | dict[str, float]]
+
+class Called(NamedTuple):
+    """What a client process has measured: its time, and the CPU seconds of itself and of each server meanwhile."""
+
+    seconds: float
+    cpu: dict[str, float]
+
+    def cpu_us(self, jobs: int) -> dict[str, float]:
+        """Microseconds for each of so many jobs."""
+        return {part: seconds * 1e6 / jobs for part, seconds in self.cpu.items()}
 
 
 class Failed(Exception):
@@ -70,10 +80,10 @@ class Home:
             cwd=cwd,
         )
 
-    def client(self, contestant: Contestant, verb: str, *numbers: int) -> Measured:
+    def client(self, contestant: Contestant, verb: str, *numbers: int) -> Called:
         """Let a client process of the contestant enqueue; what it measured."""
         command = ["python", "-m", "tests.bench.contestants", contestant.module, verb, *map(str, numbers)]
-        return json.loads(self.output(contestant, command).splitlines()[-1])
+        return Called(**json.loads(self.output(contestant, command).splitlines()[-1]))
 
     def prepare(self) -> None:
         """What a new home wants: programs to be run, statements to be executed."""
@@ -167,7 +177,7 @@ class Stage:
         self.directory = directory
         self.marks = Marks(directory / "marks")
         self.secret_key = Secrets(directory / "run" / "secrets").get("SECRET_KEY")
-        self.server_pids = {part: server.process.pid for part, server in _named(servers).items()}
+        self.server_pids = {part: server.process.pid for part, server in _named(servers).items() if server.process.pid}
         self._servers = servers
         self._closing = closing
         self._homes: dict[str, Home] = {}
@@ -250,7 +260,7 @@ def _kept(contestant: Contestant) -> str:
     return f"kept_{contestant.home}"
 
 
-def _named(servers: Servers) -> dict[str, object]:
+def _named(servers: Servers) -> dict[str, Server]:
     return {"broker": servers.rabbitmq, "database": servers.postgresql, "redis": servers.redis}
 
 

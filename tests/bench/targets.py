@@ -28,7 +28,7 @@ class Target:
         """The median over the rounds of the ratio within each; None when one of the two is missing in all of them."""
         if not self.against:
             sample = middle(rounds, self.ours)
-            return sample and sample.figures[self.figure]
+            return sample.figures[self.figure] if sample else None
         found = ratios(rounds, self.ours, self.against, self.figure)
         return median(found) if found else None
 

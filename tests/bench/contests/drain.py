@@ -1,19 +1,15 @@
 """`drain`: a full queue, the workers started, and the time from the first run to the last record."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from typing import ClassVar
 
-from compose.private import signals
-from compose.private.process import Process
 from tests.bench import field
 from tests.bench.contests.base import Contest
 from tests.bench.field import Contestant
 from tests.bench.figures import Sample, next_size
 from tests.bench.stage import Failed, Home, Stage
-
-LONGEST_SECONDS = 180
-LOOK_SECONDS = 0.02
+from tests.bench.workers import wait_for, working
 
 
 class Drain(Contest):
@@ -26,7 +22,7 @@ class Drain(Contest):
         "moment when every job has run and is recorded as the contestant records; starting up does not count. Then the "
         "accounts must balance: as many runs, records and history lines as jobs, and an empty queue."
     )
-    everybody = (
+    everybody: ClassVar[Sequence[Contestant]] = (
         field.OURS,
         field.OURS_THREADS,
         field.CELERY,
@@ -43,7 +39,7 @@ class Drain(Contest):
         field.RAW,
         field.RAW_ROWS,
     )
-    in_targets = (
+    in_targets: ClassVar[Sequence[Contestant]] = (
         field.OURS,
         field.CELERY,
         field.CELERY_RESULTS_KEPT,
@@ -80,7 +76,7 @@ def done_and_recorded(home: Home, contestant: Contestant, count: int) -> Sample:
     """The workers' time for the ``count`` jobs that wait."""
     marks = home.stage.marks
     with working(home, contestant) as workers:
-        wait_for(lambda: len(marks) > 0, workers, "the first run")
+        wait_for(lambda: len(marks) > 0, workers, lambda: "the first run")
         meter = home.stage.meter(**{f"worker {process.pid}": process.pid or 0 for process in workers})
         wait_for(lambda: len(marks) >= count, workers, lambda: f"{count} runs; there are {len(marks)}")
         end = marks.began()[-1]
@@ -95,37 +91,6 @@ def done_and_recorded(home: Home, contestant: Contestant, count: int) -> Sample:
     _balance(home, contestant, count)
     seconds = end - marks.began()[0]
     return Sample(count, seconds, {"rate": count / seconds}, _by_part(used, count))
-
-
-@contextmanager
-def working(home: Home, contestant: Contestant) -> Iterator[Sequence[Process]]:
-    """The contestant's workers, gone afterwards."""
-    workers = [
-        home.process(contestant, command, f"{contestant.module}-worker-{number}")
-        for number, command in enumerate(contestant.workers)
-    ]
-    try:
-        for process in workers:
-            process.start()
-        yield workers
-    finally:
-        for process in workers:
-            process.ask_to_stop()
-        for process in workers:
-            process.stop()
-
-
-def wait_for(condition, workers: Sequence[Process], what) -> None:
-    """Failed when time is up or a worker is gone, with the end of its log."""
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while not condition():
-        signals.check()
-        gone = [process for process in workers if not process.is_alive()]
-        if gone or time.monotonic() > deadline:
-            told = what() if callable(what) else what
-            why = f"a worker ended with {gone[0].exit_code}" if gone else f"waited {LONGEST_SECONDS} s"
-            raise Failed(f"{why} before {told}:\n{(gone or workers)[0].last_lines(8)}")
-        time.sleep(LOOK_SECONDS)
 
 
 def _balance(home: Home, contestant: Contestant, count: int) -> None:

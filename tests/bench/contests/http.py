@@ -5,10 +5,11 @@ import os
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from compose.private.ports import Ports
 from compose.private.process import Process, wait_until
@@ -30,7 +31,8 @@ JOBS, JOBS_BATCH = "/api/v1/jobs", "/api/v1/jobs/batch"
 class Web(Contest):
     """What both contests do: start the server, warm it up, let wrk ask."""
 
-    everybody = in_targets = (field.OURS, field.WEB)
+    everybody: ClassVar[Sequence[Contestant]] = (field.OURS, field.WEB)
+    in_targets: ClassVar[Sequence[Contestant]] = everybody
 
     @contextmanager
     def _serving(self, home: Home, contestant: Contestant) -> Iterator[Process]:

@@ -3,9 +3,9 @@
 from tests.bench import field
 from tests.bench.contestants import WARM_UP
 from tests.bench.contests.base import Contest
-from tests.bench.contests.drain import wait_for, working
 from tests.bench.field import Contestant
 from tests.bench.figures import Sample, percentile
+from tests.bench.workers import wait_for, working
 
 A_SECOND = 50
 SECONDS, QUICK_SECONDS = 10, 5
@@ -28,11 +28,10 @@ class Latency(Contest):
         home.settle()
         count = A_SECOND * (QUICK_SECONDS if self.quick else SECONDS)
         with working(home, contestant) as workers:
-            wait_for(lambda: len(marks) == 1, workers, "the first run")
+            wait_for(lambda: len(marks) == 1, workers, lambda: "the first run")
             marks.clear()
-            measured = home.client(contestant, "stream", WARM_UP + count, A_SECOND)
+            called = home.client(contestant, "stream", WARM_UP + count, A_SECOND)
             wait_for(lambda: len(marks) >= WARM_UP + count, workers, lambda: f"{count} runs; there are {len(marks)}")
         delays = [delay * 1000 for delay in marks.delays()[WARM_UP:]]
         figures = {"p50_ms": percentile(delays, 50), "p99_ms": percentile(delays, 99), "most_ms": max(delays)}
-        cpu_us = {part: seconds * 1e6 / (WARM_UP + count) for part, seconds in measured["cpu"].items()}
-        return Sample(count, measured["seconds"], figures, cpu_us)
+        return Sample(count, called.seconds, figures, called.cpu_us(WARM_UP + count))

@@ -8,11 +8,11 @@ from compose.private import ROOT
 from compose.private.process import Process
 from tests.bench import field
 from tests.bench.contests.base import Contest
-from tests.bench.contests.drain import wait_for, working
 from tests.bench.field import Contestant
 from tests.bench.figures import Sample
 from tests.bench.meter import family, resident_mebibytes
 from tests.bench.work import Marks
+from tests.bench.workers import wait_for, working
 
 JOBS, QUICK_JOBS, WARM_UP = 200_000, 10_000, 5_000
 IMPORT = "import django; django.setup(); from project import celery_app; celery_app.finalize(); celery_app.tasks"
@@ -38,7 +38,7 @@ class Memory(Contest):
         home.settle()
         begin = time.monotonic()
         with working(home, contestant) as workers:
-            wait_for(lambda: len(marks) > 0, workers, "the first run")
+            wait_for(lambda: len(marks) > 0, workers, lambda: "the first run")
             figures = {"start_s": marks.began()[0] - begin, "import_s": self._import_seconds(contestant)}
             idle = _resident(workers[0])
             home.client(contestant, "fill", WARM_UP)
@@ -48,7 +48,7 @@ class Memory(Contest):
             home.client(contestant, "fill", count)
             while (seen := len(marks)) <= WARM_UP + count:
                 most = _larger(most, _resident(workers[0]))
-                wait_for(partial(_went_on, marks, seen), workers, f"run {seen + 1}")
+                wait_for(partial(_went_on, marks, seen), workers, lambda: "another run")
                 time.sleep(0.5)
             seconds, after = time.monotonic() - begin, _resident(workers[0])
         for number, part in enumerate(("main", "child")):

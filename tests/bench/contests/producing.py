@@ -1,13 +1,14 @@
 """`enqueue` and `batch`: one client process, from its first call until everything is as safe as promised."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from tests.bench import field
 from tests.bench.contestants import WARM_UP
 from tests.bench.contests.base import Contest
 from tests.bench.field import Contestant
 from tests.bench.figures import Sample, next_size
-from tests.bench.stage import Failed, Home, Stage
+from tests.bench.stage import Called, Failed, Home, Stage
 
 SECONDS, QUICK_SECONDS = 4.0, 2.0
 CALL = 1000
@@ -16,25 +17,30 @@ CALL = 1000
 class Producing(Contest):
     """No worker runs. Afterwards there must be as many messages and rows as calls."""
 
+    trial: ClassVar[int]  # jobs of a run that only tells how many fill the time
+
     def __init__(self, stage: Stage, *, quick: bool):
         super().__init__(stage, quick=quick)
+        self._seconds = QUICK_SECONDS if quick else SECONDS
         self._sizes: dict[str, int] = {}
 
     def measure(self, contestant: Contestant) -> Sample:
+        if contestant.name not in self._sizes:
+            self._run(contestant, self.trial)
+        return self._run(contestant, self._sizes[contestant.name])
+
+    def _run(self, contestant: Contestant, count: int) -> Sample:
         home = self.stage.home(contestant)
         home.clean()
         home.settle()
-        count = self._sizes.get(contestant.name, CALL)
-        measured = self._call(home, contestant, count)
+        called = self._call(home, contestant, count)
         _balance(home, contestant, count + WARM_UP)
-        rate = count / measured["seconds"]
-        seconds = QUICK_SECONDS if self.quick else SECONDS
-        self._sizes[contestant.name] = next_size(rate, seconds, step=CALL)
-        cpu_us = {part: seconds * 1e6 / count for part, seconds in measured["cpu"].items()}
-        return Sample(count, measured["seconds"], {"rate": rate}, cpu_us)
+        rate = count / called.seconds
+        self._sizes[contestant.name] = next_size(rate, self._seconds, step=CALL)
+        return Sample(count, called.seconds, {"rate": rate}, called.cpu_us(count))
 
     @abstractmethod
-    def _call(self, home: Home, contestant: Contestant, count: int) -> dict: ...
+    def _call(self, home: Home, contestant: Contestant, count: int) -> Called: ...
 
 
 class Enqueue(Producing):
@@ -58,8 +64,9 @@ class Enqueue(Producing):
         field.PROCRASTINATE,
     )
     in_targets = (field.OURS, field.CELERY_ROW)
+    trial = 200
 
-    def _call(self, home: Home, contestant: Contestant, count: int) -> dict:
+    def _call(self, home: Home, contestant: Contestant, count: int) -> Called:
         return home.client(contestant, "single", count)
 
 
@@ -72,8 +79,9 @@ class Batch(Producing):
     )
     everybody = (field.OURS, field.CELERY_ROW, field.CELERY_ROWS, field.RQ, field.TASKIQ, field.PROCRASTINATE)
     in_targets = (field.OURS, field.CELERY_ROW)
+    trial = CALL
 
-    def _call(self, home: Home, contestant: Contestant, count: int) -> dict:
+    def _call(self, home: Home, contestant: Contestant, count: int) -> Called:
         return home.client(contestant, "batch", count, CALL)
 
 

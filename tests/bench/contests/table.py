@@ -11,7 +11,7 @@ class Table(Drain):
     title = "Drain with a full table"
     method = (
         "As `drain`, on empty tables and on tables that hold 10 million finished jobs with their histories and attempt "
-        "records (20 GB, made once and kept under var/bench). The quick form makes do with 1 million."
+        "records (17 GB, made once and kept under var/bench). The quick form makes do with 1 million."
     )
     quick_rounds = 1
     everybody = (field.OURS, field.ours_with(10_000_000))
