@@ -1,6 +1,6 @@
 PRIVATE = python3 -m compose.private
 
-.PHONY: help up test demo chaos lint lock clean
+.PHONY: help up test demo chaos bench lint lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
@@ -17,6 +17,9 @@ demo: ## run the main kinds of jobs end to end, against servers of its own
 chaos: ## break everything under load; SCENARIO=broker-wiped SEED=7 plays one again, MUTATION=relay-off breaks us
 	@$(PRIVATE) chaos $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(MUTATION),--mutation $(MUTATION)) $(ARGS)
+
+bench: ## measure us beside our peers, in half an hour; QUICK=1 takes 3 minutes, NAME=drain measures one contest
+	@$(PRIVATE) bench $(NAME) $(if $(QUICK),--quick) $(ARGS)
 
 lint: ## check style, types, imports and the compose files
 	@$(PRIVATE) lint

@@ -16,6 +16,7 @@ app = Celery(
 )
 app.steps["worker"].add("tasks.worker.steps:SideThreads")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize  # stock closes the database connection before and after each task
 
 if "flower" in sys.argv:
     from project import env, flower

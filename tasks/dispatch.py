@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 from pydantic import BaseModel
 
@@ -138,6 +138,8 @@ def store(new_jobs: Sequence[NewJob]) -> list[Job | IdempotencyConflict]:
 def _may_share(new: NewJob) -> bool:
     """Whether others may commit with it: not within the caller's own transaction, and not with an idempotency key,
     which may have to wait for somebody's transaction that has inserted the same."""
+    connection = transaction.get_connection()
+    # One that is not open yet has the setting's word. It may stay closed: another caller's connection may do.
     autocommit = connection.autocommit if connection.connection is not None else connection.settings_dict["AUTOCOMMIT"]
     return autocommit and not connection.in_atomic_block and new.idempotency_key is None
 

@@ -3,15 +3,15 @@
 They run on Django's connection, in its transaction, and raise its errors.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import transaction
 
 
-def execute(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+def execute(statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
     """The rows that PostgreSQL returns for ``statement``, which the connection prepares once it comes often.
 
     A pooler between must keep prepared statements apart, as PgBouncer does from 1.21 on; ``prepare_threshold`` among
@@ -30,14 +30,15 @@ def copy(table: str, rows: Sequence[dict[str, Any]]) -> None:
 
 @contextmanager
 def _cursor() -> Iterator[psycopg.Cursor]:
+    connection = transaction.get_connection()  # looked up once: django.db.connection does so at each use
     with connection.cursor() as cursor, connection.wrap_database_errors:
         connection.validate_no_broken_transaction()
         yield psycopg.Cursor(cursor.connection)
 
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
-
 def _copied(value: Any) -> str:
     """As COPY's text format has it."""
-    return r"\N" if value is None else str(value).translate(_ESCAPES)
+    if value is None:
+        return r"\N"
+    text = str(value).replace("\\", r"\\")  # each replace is far quicker than one str.translate
+    return text.replace("\t", r"\t").replace("\n", r"\n").replace("\r", r"\r")

@@ -52,6 +52,15 @@ def run_chaos(arguments: Sequence[str]) -> int:
         return _run_marked([environment.PYTHON, "-m", "tests.chaos", *arguments], VAR / "chaos" / "servers", {})
 
 
+def run_bench(arguments: Sequence[str]) -> int:
+    """measure the platform beside its peers, on servers of its own; --list names the contests, --help the options"""
+    environment.ensure()
+    environment.ensure(environment.PEERS, environment.PEERS_LOCK)
+    system.ensure_installed((*ALL, "wrk"))
+    with held(VAR / "bench"):
+        return _run_marked([environment.PYTHON, "-m", "tests.bench", *arguments], VAR / "bench" / "scratch", {})
+
+
 def run_lint(arguments: Sequence[str]) -> int:
     """check style, types, imports and the compose files"""
     environment.ensure()
@@ -75,7 +84,7 @@ def run_lock(arguments: Sequence[str]) -> int:
 
 def run_clean(arguments: Sequence[str]) -> int:
     """end what a killed run left behind, delete var/ and .venv/"""
-    with held(VAR), held(VAR / "test"), held(VAR / "demo"), held(VAR / "chaos"):
+    with held(VAR), held(VAR / "test"), held(VAR / "demo"), held(VAR / "chaos"), held(VAR / "bench"):
         erase(VAR)
     shutil.rmtree(environment.VENV, ignore_errors=True)
     return 0
@@ -115,6 +124,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "test": run_test,
     "demo": run_demo,
     "chaos": run_chaos,
+    "bench": run_bench,
     "lint": run_lint,
     "setup": run_setup,
     "lock": run_lock,

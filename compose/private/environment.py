@@ -1,4 +1,4 @@
-"""The virtual environment ``.venv/``: filled from the hashed lock, and left alone while nothing has changed."""
+"""Virtual environments: each filled from its hashed lock, and left alone while nothing has changed."""
 
 import hashlib
 import json
@@ -18,6 +18,8 @@ from compose.private.process import Command, run
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements" / "dev.txt"
+PEERS = VAR / "bench" / "venv"
+PEERS_LOCK = ROOT / "requirements" / "bench.txt"
 PIP_INSTALL = ("-m", "pip", "--disable-pip-version-check", "--quiet", "install")
 
 
@@ -48,41 +50,43 @@ class Stamp:
         return (self.folder, self.python) == (str(venv), python)
 
 
-def ensure() -> None:
-    """Have ``.venv/`` agree with requirements/dev.txt. Problem with a remedy where that fails."""
-    with locked(VAR / "environment.lock", lambda pid: say(f"waiting for pid {pid}, which prepares .venv too")):
-        python, made = _python_version(), Stamp.read(VENV)
-        if python and made == Stamp.of(VENV, python, LOCK):
+def ensure(venv: Path = VENV, lock: Path = LOCK) -> None:
+    """Have the environment agree with its lock; the platform's own where none is named. Problem with a remedy."""
+    name, source = venv.relative_to(ROOT), lock.relative_to(ROOT)
+    with locked(VAR / "environment.lock", lambda pid: say(f"waiting for pid {pid}, which prepares {name} too")):
+        python, made = _python_version(venv), Stamp.read(venv)
+        if python and made == Stamp.of(venv, python, lock):
             return
-        if not python or (made and not made.can_serve(VENV, python)):
-            _create()
-        say("installing requirements/dev.txt into .venv, every hash checked; the first time takes a minute")
-        if run([PYTHON, *PIP_INSTALL, "--require-hashes", "-r", LOCK], cwd=ROOT):
-            raise Problem("pip could not install requirements/dev.txt: see above", exit_code=2)
+        if not python or (made and not made.can_serve(venv, python)):
+            _create(venv)
+        say(f"installing {source} into {name}, every hash checked; the first time takes a minute")
+        if run([venv / "bin" / "python", *PIP_INSTALL, "--require-hashes", "-r", lock], cwd=ROOT):
+            raise Problem(f"pip could not install {source}: see above", exit_code=2)
         signals.check()
-        Stamp.of(VENV, _python_version() or "", LOCK).write(VENV)
+        Stamp.of(venv, _python_version(venv) or "", lock).write(venv)
 
 
-def _python_version() -> str | None:
-    """Major and minor version inside ``.venv/``; None when there is no environment or its Python does not serve."""
+def _python_version(venv: Path) -> str | None:
+    """Major and minor version inside the environment; None when there is none or its Python does not serve."""
     question = "import pip, sys; print(sys.version_info.major, sys.version_info.minor)"
+    command: Command = [venv / "bin" / "python", "-c", question]
     try:
-        answer = subprocess.run([PYTHON, "-c", question], capture_output=True, text=True, check=True).stdout
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
     major, minor = map(int, answer.split())
     return f"{major}.{minor}" if OLDEST <= (major, minor) < TOO_NEW else None
 
 
-def _create() -> None:
-    say("creating .venv")
+def _create(venv: Path) -> None:
+    say(f"creating {venv.relative_to(ROOT)}")
     if subprocess.run([sys.executable, "-c", "import ensurepip, venv"], check=False, capture_output=True).returncode:
         package = f"python3.{sys.version_info.minor}-venv"  # Debian and Ubuntu ship it apart
         if not system.can_install():
             raise Problem(f"{sys.executable} has no ensurepip: sudo apt-get install {package}", exit_code=2)
         system.apt_install([package])
-    if run([sys.executable, "-m", "venv", "--clear", VENV], cwd=ROOT):
-        raise Problem(f"could not create {VENV}: see above", exit_code=2)
+    if run([sys.executable, "-m", "venv", "--clear", venv], cwd=ROOT):
+        raise Problem(f"could not create {venv}: see above", exit_code=2)
     signals.check()
 
 
@@ -97,6 +101,7 @@ def lock_requirements(options: Sequence[str]) -> None:
         [tools / "bin" / "python", *PIP_INSTALL, "uv"],
         [*uv, "--quiet", "base.in", "-o", "base.txt"],
         [*uv, "--quiet", "-c", "base.txt", "dev.in", "-o", "dev.txt"],
+        [*uv, "--quiet", "-c", "base.txt", "bench.in", "-o", "bench.txt"],
     ]
     for command in commands:
         if run(command, cwd=folder):

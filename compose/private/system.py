@@ -1,4 +1,4 @@
-"""The servers' programs: found, or installed by the system's package manager."""
+"""Programs that are no Python: found, or installed by the system's package manager."""
 
 import os
 import shutil
@@ -16,9 +16,9 @@ from compose.private.problems import Problem
 
 @dataclass(frozen=True)
 class Package:
-    """What to install for one server, and how to see that it is there."""
+    """What to install for one program, and how to see that it is there."""
 
-    server: str
+    name: str
     apt: str
     brew: str
     find: Callable[[], object | None]
@@ -29,6 +29,7 @@ PACKAGES = (
     Package("rabbitmq", "rabbitmq-server", "rabbitmq", rabbitmq.find, ("rabbitmq-server.service", "epmd.socket")),
     Package("postgresql", "postgresql", "postgresql@17", postgresql.find, ("postgresql.service",)),
     Package("redis", "redis-server", "redis", redis.find, ("redis-server.service",)),
+    Package("wrk", "wrk", "wrk", lambda: shutil.which("wrk"), ()),  # the load of `make bench`; no server
 )
 
 # invoke-rc.d, and so every Debian package, asks this program before it starts a service; 101 means no.
@@ -37,19 +38,19 @@ REFUSAL = "#!/bin/sh\nexit 101\n"
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/no-main-cluster.conf")
 
 
-def ensure_installed(servers: Sequence[str]) -> None:
+def ensure_installed(names: Sequence[str]) -> None:
     """Install what is missing, without starting a service. Problem with the commands to type where we may not."""
-    missing = [package for package in PACKAGES if package.server in servers and not package.find()]
+    missing = [package for package in PACKAGES if package.name in names and not package.find()]
     if not missing:
         return
     if not shutil.which("apt-get") or (root := _become_root()) is None:
         raise Problem(remedy(missing), exit_code=2)
-    names = [package.apt for package in missing]
-    say(f"installing {', '.join(names)} with apt-get, which may take minutes; no service is started or enabled")
+    packages = [package.apt for package in missing]
+    say(f"installing {', '.join(packages)} with apt-get, which may take minutes; no service is started or enabled")
     with _file(root, POLICY, REFUSAL, mode="755"), _file(root, NO_CLUSTER, "create_main_cluster = false\n", mode="644"):
-        apt_install(names)
-    if shutil.which("systemctl"):
-        units = [unit for package in missing for unit in package.units]
+        apt_install(packages)
+    units = [unit for package in missing for unit in package.units]
+    if units and shutil.which("systemctl"):
         subprocess.run([*root, "systemctl", "disable", "--quiet", *units], check=False, stderr=subprocess.DEVNULL)
     if still := [package for package in missing if not package.find()]:
         raise Problem(remedy(still), exit_code=2)
@@ -59,7 +60,7 @@ def remedy(missing: Sequence[Package]) -> str:
     """Three ways out, to be copied into a terminal."""
     return "\n".join(
         (
-            f"not installed: {', '.join(package.server for package in missing)}. One of these brings it:",
+            f"not installed: {', '.join(package.name for package in missing)}. One of these brings it:",
             f"  sudo apt-get install {' '.join(package.apt for package in missing)}",
             f"  brew install {' '.join(package.brew for package in missing)}",
             "  docker compose -f compose/local.yml up    (the whole platform in containers, instead of this command)",

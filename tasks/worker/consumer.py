@@ -1,33 +1,45 @@
 """Celery's consumer, hardened: garbage becomes a dead letter, a duplicate is dropped, the rest is claimed and run."""
 
 from collections import deque
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from celery.bootsteps import RUN
 from celery.exceptions import WorkerShutdown
 from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import Consumer
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from tasks import brokers
 from tasks.brokers import TopologyMismatch
+from tasks.brokers.rabbitmq.reading import read_received
 from tasks.errors import BrokerUnavailable
-from tasks.models import DeadLetter, Job, WorkerProcess
+from tasks.models import Job, WorkerProcess
 from tasks.states import JobState
 from tasks.topology import PRIORITY_QUEUE, TOPOLOGY
 from tasks.worker.claiming import Answer, Claim, claim, hand_back
+from tasks.worker.deliveries import Deliveries
 from tasks.worker.envelope import Envelope, WrongMessage, read_envelope
 from tasks.worker.outcome import Outcome
-from tasks.worker.recording import Ended, record
-from tasks.worker.request import AttemptRequest
+from tasks.worker.recorder import Recorder
+from tasks.worker.recording import OUTAGE, Reached
+from tasks.worker.request import AttemptRequest, Ending
+from tasks.worker.turns import Line, Turn
+from tasks.worker.window import Window
 
 logger = get_logger(__name__)
 
 PRIORITY_EXCHANGE = TOPOLOGY.queue(PRIORITY_QUEUE).exchange
 DATABASE_PAUSE_SECONDS = 1.0
-OUTAGE = (OperationalError, InterfaceError)  # the database is away or busy; every other error is a fault
+LOOK_SECONDS = 0.25
+
+
+class Arrived(NamedTuple):
+    """A message that asks for an attempt and has not been claimed yet."""
+
+    envelope: Envelope
+    message: Any
 
 
 class JobConsumer(Consumer):
@@ -40,10 +52,17 @@ class JobConsumer(Consumer):
     def __init__(self, *args: Any, worker_options: dict[str, Any] | None = None, **kwargs: Any):
         # Both only serve worker-to-worker chatter, and turn a half-open connection into a worker that hangs.
         options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
-        self._unclaimed: deque[tuple[Envelope, Any]] = deque()
-        self._unrecorded: deque[tuple[AttemptRequest, Outcome]] = deque()
-        self._will_try = False
-        self._recording: set[str] = set()
+        self._unclaimed: deque[Arrived] = deque()
+        self._will_claim = False
+        self._deliveries = Deliveries((), several_at_once=False)
+        self._recorder = Recorder(settle=lambda ended: self._soon(self._settle, ended))
+        self._line = Line(
+            start=self._start,
+            slots=self._slots,
+            soon=self._soon,
+            on_endings=self._on_endings,
+            on_free_slot=self._claim_waiting,
+        )
         self.messages_arrived = 0
         super().__init__(*args, worker_options=options, **kwargs)
 
@@ -69,111 +88,82 @@ class JobConsumer(Consumer):
             raise ConnectionError(str(error)) from error  # Celery's own retry begins anew
         finally:
             broker.close()
+        if self.hub and connected.transport.driver_type == "amqp":
+            self.hub.add_reader(connected.connection.sock, read_received, connected.connection)
         return connected
 
-    @property
-    def attempts_in_hand(self) -> list[AttemptRequest]:
-        """What has been claimed and has not ended, as a copy that other threads may walk through."""
-        return [request for request in tuple(state.requests.values()) if isinstance(request, AttemptRequest)]
-
-    @property
-    def holds_outcomes(self) -> bool:
-        """Whether outcomes wait for the database."""
-        return bool(self._unrecorded)
-
-    @property
-    def attempts_with_held_outcomes(self) -> set[str]:
-        """Ids of the attempts whose outcomes wait for the database, or are on the way into it. Asked from other threads
-        as well."""
-        return {request.id for request, _ in tuple(self._unrecorded)} | self._recording.copy()
-
-    @property
-    def holds_messages(self) -> bool:
-        """Whether messages wait to be claimed."""
-        return bool(self._unclaimed)
-
-    def in_hand(self, attempt_id: str) -> bool:
-        """Whether this process runs that attempt, or holds its outcome. Asked from other threads as well."""
-        return attempt_id in state.requests or attempt_id in self.attempts_with_held_outcomes
+    # Messages in.
 
     def create_task_handler(self, *_: Any, **__: Any) -> Any:
-        """What is called with each message that arrives."""
+        """What is called with each message that arrives. Asked for once a connection."""
+        amqp = self.connection.transport.driver_type == "amqp"
+        self._deliveries = Deliveries(self.connection_errors, several_at_once=amqp)
         self._unclaimed.clear()  # of an earlier connection: they are delivered again
-        self._will_try = False  # a loop that failed may have lost its timers
-        if self._unrecorded:
-            self._try_later()
+        self._will_claim = False  # a loop that failed may have lost its timers
+        self._window = Window(self.initial_prefetch_count)
+        self.timer.call_repeatedly(LOOK_SECONDS, self._look_around)
+        return self._on_message
 
-        def on_message(message: Any) -> None:
-            self.messages_arrived += 1
-            try:
-                redelivered = bool(message.delivery_info.get("redelivered"))
-                envelope = read_envelope(message.headers, message.body, message.content_type, redelivered=redelivered)
-            except WrongMessage as wrong:
-                self._reject(message, str(wrong))
-            except Exception as error:
-                self._reject(message, repr(error))
-            else:
-                urgent = message.delivery_info.get("exchange") == PRIORITY_EXCHANGE
-                (self._unclaimed.appendleft if urgent else self._unclaimed.append)((envelope, message))
-                self._claim_waiting()
-
-        return on_message
+    def _on_message(self, message: Any) -> None:
+        self.messages_arrived += 1
+        self._deliveries.add(message)
+        try:
+            redelivered = bool(message.delivery_info.get("redelivered"))
+            envelope = read_envelope(message.headers, message.body, message.content_type, redelivered=redelivered)
+        except WrongMessage as wrong:
+            self._reject(message, str(wrong))
+        except Exception as error:
+            self._reject(message, repr(error))
+        else:
+            urgent = message.delivery_info.get("exchange") == PRIORITY_EXCHANGE
+            (self._unclaimed.appendleft if urgent else self._unclaimed.append)(Arrived(envelope, message))
+            if not self._will_claim:
+                self._will_claim = True
+                self._soon(self._claim_waiting)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Stock acknowledges what it can not decode, which loses it."""
+        self._deliveries.add(message)
         self._reject(message, repr(exc))
 
-    def on_close(self) -> None:
-        """The connection is gone: what waits for a slot of the pool is forgotten by it and must not stay claimed."""
-        waiting = [request for request in tuple(state.reserved_requests) if request not in state.active_requests]
-        super().on_close()
-        try:
-            attempts = [(request.job.pk, request.job.attempt) for request in waiting]
-            hand_back(attempts, why="the connection to the broker was lost before it began")
-        except OUTAGE as error:
-            connection.close()
-            logger.warning("%d claimed jobs are left to supervision: %s", len(waiting), error)
+    def _reject(self, message: Any, why: str) -> None:
+        logger.error("message dead-lettered: %s", why)
+        self._deliveries.reject(message)
 
-    def stop(self) -> None:
-        """No message is consumed any more; those that were not claimed go to other workers now, not when the pool has
-        drained."""
-        super().stop()
-        while self._unclaimed:
-            _, message = self._unclaimed.popleft()
-            message.reject_log_error(logger, self.connection_errors, requeue=True)
+    # Claims.
 
     def _claim_waiting(self) -> None:
-        """Claim as many messages as there are free slots; with the database away, hold them and try again.
+        """Claim as many messages as there is room for; with the database away, hold them and try again.
 
         A prefetch window is a queue's, so a worker of eight queues is handed eight times what it can run. What it holds
-        beyond its slots stays unclaimed: the relay may give it to an idle worker, and a crash costs it no attempt.
+        beyond its room stays unclaimed: the relay may give it to an idle worker, and a crash costs it no attempt.
         """
-        while self._unclaimed and self._free_slots() > 0 and not self.controller.shutdown.asked:
-            waiting = [self._unclaimed.popleft() for _ in range(min(len(self._unclaimed), self._free_slots()))]
+        self._will_claim = False
+        while (asked := self._next_to_claim()) and not self.controller.shutdown.asked:
             try:
-                claims = self._claim([envelope for envelope, _ in waiting])
+                claims = self._claim([arrived.envelope for arrived in asked])
             except OUTAGE as error:
                 connection.close()
-                self._unclaimed.extendleft(reversed(waiting))
+                self._unclaimed.extendleft(reversed(asked))
                 logger.warning("%d messages wait for the database: %s", len(self._unclaimed), error)
-                self._try_later()
+                self._will_claim = True
+                self._later(DATABASE_PAUSE_SECONDS, self._claim_waiting)
                 return
-            self._act_on(claims, waiting)
+            self._act_on(claims, asked)
 
-    def _free_slots(self) -> int:
-        slots = max(self.controller.max_concurrency or 0, self.pool.num_processes)
-        return slots - len(self.attempts_in_hand)
-
-    def _act_on(self, claims: list[Claim], waiting: list[tuple[Envelope, Any]]) -> None:
-        for (envelope, message), claimed in zip(waiting, claims, strict=True):
-            if claimed.answer is Answer.RUN and claimed.job is not None:
-                self.controller.marks.note(claimed.job)
-                self._run(claimed.job, message)
-            elif claimed.answer is Answer.DROP:
-                logger.info("job %s.%d dropped: it %s", envelope.job_id, envelope.attempt, claimed.why)
-                self._settle_message(message.ack_log_error)
-            else:
-                self._reject(message, f"job {envelope.job_id}.{envelope.attempt} {claimed.why}")
+    def _next_to_claim(self) -> list[Arrived]:
+        """What there is room for, taken from those that wait."""
+        room, free_slots = self._line.room(), self._line.free_slots
+        taken: list[Arrived] = []
+        while self._unclaimed and room > 0:
+            share = self._line.pace.share(self._unclaimed[0].envelope.task)
+            if share == 1:  # what takes long, or nobody knows how long, is claimed for a slot that is free now
+                if not free_slots:
+                    break
+                free_slots -= 1
+            room -= share
+            taken.append(self._unclaimed.popleft())
+        return taken
 
     def _claim(self, envelopes: list[Envelope]) -> list[Claim]:
         """As ``claim``; where one row is more than the code can take, the others do not suffer with it."""
@@ -187,120 +177,151 @@ class JobConsumer(Consumer):
             logger.exception("job %s.%d can not be claimed", envelopes[0].job_id, envelopes[0].attempt)
             return [Claim(Answer.REJECT, why=f"can not be claimed: {error!r}")]
 
-    def _run(self, job: Job, message: Any) -> None:
+    def _act_on(self, claims: list[Claim], asked: list[Arrived]) -> None:
+        requests, dropped = [], []
+        for (envelope, message), claimed in zip(asked, claims, strict=True):
+            if claimed.answer is Answer.RUN and claimed.job is not None:
+                self.controller.marks.note(claimed.job)
+                requests.append(self._request(claimed.job, claimed.payload, message))
+            elif claimed.answer is Answer.DROP:
+                logger.info("job %s.%d dropped: it %s", envelope.job_id, envelope.attempt, claimed.why)
+                dropped.append(message)
+            else:
+                self._reject(message, f"job {envelope.job_id}.{envelope.attempt} {claimed.why}")
+        self._deliveries.acknowledge(dropped)
+        self._line.join(requests)
+
+    def _request(self, job: Job, payload: str, message: Any) -> AttemptRequest:
         request = AttemptRequest(
             message,
             job,
-            on_end=self._record,
+            payload,
+            share=self._line.pace.share(job.task),
             witness=self.controller.witness,
-            on_ack=lambda log, errors: self._settle_message(message.ack_log_error),
-            on_reject=lambda log, errors, requeue: self._settle_message(message.reject_log_error, requeue),
             app=self.app,
             hostname=self.hostname,
             eventer=self.event_dispatcher,
             task=self.app.tasks[job.task],
             connection_errors=self.connection_errors,
         )
-        request.send_event(
-            "task-received",
-            name=job.task,
-            args="()",
-            kwargs="{}",
-            root_id=request.root_id,
-            parent_id=None,
-            retries=job.attempt - 1,
-            eta=None,
-            expires=None,
-        )
+        request.tell_received()
         state.task_reserved(request)
-        self.on_task_request(request)
+        return request
 
-    def _record(self, request: AttemptRequest, outcome: Outcome) -> bool:
-        """Commit the outcome, and only then settle its message. With the database away it is held: False.
+    # Attempts.
 
-        Called by the pool, from another thread where it is one of threads.
-        """
-        self._recording.add(request.id)
+    def _slots(self) -> int:
+        """How many turns the pool runs at once; a worker that is stopping begins none."""
+        return (
+            0 if self.controller.shutdown.asked else max(self.controller.max_concurrency or 0, self.pool.num_processes)
+        )
+
+    def _start(self, turn: Turn) -> None:
+        self.on_task_request(turn)
+
+    def _look_around(self) -> None:
+        """What waits behind something long is run by another slot, and where none is free by another worker."""
+        self._line.unstick()
+        if self._line.is_stuck:
+            self._give_away(self._line.leave(), why="what runs before it turned out long")
+        share = self._line.largest_share()
+        if share is not None and self._window.fit(slots=self._slots() or 1, share=share):
+            self._consume_anew()
+
+    def _consume_anew(self) -> None:
+        """With the window's new size: RabbitMQ applies it to consumers that begin after it was told."""
+        self.task_consumer.cancel()
+        while len(self._unclaimed) > self._window.size:
+            self._deliveries.reject(self._unclaimed.pop().message, requeue=True)
+        self.qos.value = self._window.size
+        self.qos.update()
+        self.task_consumer.consume()
+
+    def _give_away(self, requests: Sequence[AttemptRequest], *, why: str) -> None:
         try:
-            return self._record_now(request, outcome)
-        finally:
-            self._recording.discard(request.id)
-
-    def _record_now(self, request: AttemptRequest, outcome: Outcome) -> bool:
-        try:
-            if outcome.lost and self.controller.shutdown.asked:
-                return self._hand_back(request)
-            (reached,) = record([Ended(request.job, outcome, self.hostname)])
+            hand_back([(request.job.pk, request.job.attempt) for request in requests], why=why)
         except OUTAGE as error:
             connection.close()
-            logger.warning("the outcome of %s waits for the database: %s", request.id, error)
-            self._unrecorded.append((request, outcome))
-            self._try_later()
-            return False
-        except Exception as error:
-            logger.exception("the outcome of %s can not be recorded", request.id)
-            self._record_unrecordable(request, error)
-        else:
-            request.settle(reached, outcome)
-        if self._unclaimed:  # a slot is free
-            self.call_soon(self._claim_waiting)
-        return True
+            logger.warning("%d claimed jobs wait on: %s", len(requests), error)
+            self._line.join(requests)
+            return
+        for request in requests:
+            state.task_ready(request)
+        self._deliveries.acknowledge(request.message for request in requests)
 
-    def _hand_back(self, request: AttemptRequest) -> bool:
-        """A child that ends while its worker is stopping was most likely stopped with it. True: the message is settled.
+    def _on_endings(self, endings: list[Ending]) -> None:
+        """Called by the pool, from another thread where it is one of threads.
 
-        Those that we kill ourselves at the deadline are handed back all together (shutdown.py).
+        A child that is lost while its worker is stopping was most likely stopped with it. Those that we kill ourselves
+        at the deadline are handed back all together (shutdown.py).
         """
-        if not self.controller.shutdown.interrupts:
-            hand_back([(request.job.pk, request.job.attempt)], why="its process ended while the worker was stopping")
-            request.acknowledge()
-        return True
+        for request, outcome in endings:
+            state.task_ready(request, successful=outcome.succeeded)
+        shutdown = self.controller.shutdown
+        lost = [request for request, outcome in endings if outcome.lost and shutdown.asked]
+        if lost and not shutdown.interrupts:
+            self._give_away(lost, why="its process ended while the worker was stopping")
+        self._recorder.add(ending for ending in endings if ending[0] not in lost)
 
-    def _record_unrecordable(self, request: AttemptRequest, error: Exception) -> None:
-        """An outcome that no row can hold still ends its job, and never keeps its slot of the prefetch window."""
-        outcome = Outcome.of_error(error, None, 1, reason=DeadLetter.Reason.PERMANENT)
-        try:
-            (reached,) = record([Ended(request.job, outcome, self.hostname)])
-        except Exception:
-            logger.exception("the attempt %s is left to supervision", request.id)
-            reached = JobState.DEAD
-        request.settle(reached, outcome)
+    def _settle(self, ended: Sequence[tuple[AttemptRequest, Outcome, Reached]]) -> None:
+        """The outcomes are committed: now the messages, and Flower."""
+        self._deliveries.acknowledge(request.message for request, _, reached in ended if reached != JobState.DEAD)
+        for request, outcome, reached in ended:
+            if reached == JobState.DEAD:
+                self._deliveries.reject(request.message)
+            request.tell(outcome, reached)
 
-    def _try_later(self) -> None:
-        """Arrange for one further try, however many wait for it."""
-        if not self._will_try:
-            self._will_try = True
-            self.call_soon(self.timer.call_after, DATABASE_PAUSE_SECONDS, self._try_again)
+    # What other threads ask.
 
-    def _try_again(self) -> None:
-        self._will_try = False
-        self.record_held()
-        self._claim_waiting()
+    @property
+    def attempts_in_hand(self) -> list[AttemptRequest]:
+        """What has been claimed and has not ended, as a copy that other threads may walk through."""
+        return [request for request in tuple(state.requests.values()) if isinstance(request, AttemptRequest)]
 
-    def record_held(self) -> None:
-        """Try once more to record the outcomes that wait for the database."""
-        with suppress(IndexError):  # a stopping worker does so from another thread as well
-            for _ in range(len(self._unrecorded)):
-                self._recording.add(self._unrecorded[0][0].id)  # it is in one of both all the time
-                if not self._record(*self._unrecorded.popleft()):
-                    break  # it went to the end of the line: the next try begins with another
+    @property
+    def holds_outcomes(self) -> bool:
+        """Whether outcomes wait for the database."""
+        return bool(self._recorder)
 
-    def _settle_message(self, settle: Any, *args: Any) -> None:
-        """``settle`` on the loop's own turn, since with a pool of threads the outcome comes from another one; at once
-        when the loop has ended and the pool is being emptied."""
+    @property
+    def attempts_with_held_outcomes(self) -> set[str]:
+        """Ids of the attempts whose outcomes wait for the database, or are on the way into it."""
+        return self._recorder.attempt_ids
 
-        def settle_now() -> None:
-            try:
-                settle(logger, self.connection_errors, *args)
-            except OSError as error:  # the message comes again, and is a duplicate then
-                logger.warning("a message could not be settled: %s", error)
+    @property
+    def holds_messages(self) -> bool:
+        """Whether messages wait to be claimed."""
+        return bool(self._unclaimed)
 
+    def in_hand(self, attempt_id: str) -> bool:
+        """Whether this process runs that attempt, or holds its outcome."""
+        return attempt_id in state.requests or attempt_id in self._recorder.attempt_ids
+
+    def flush_outcomes(self, timeout_seconds: float) -> bool:
+        """Wait until all outcomes are recorded; False when the time ran out."""
+        return self._recorder.flush(timeout_seconds)
+
+    # Ends.
+
+    def on_close(self) -> None:
+        """The connection is gone: what waits for a slot of the pool is forgotten by it and must not stay claimed."""
+        super().on_close()
+        self._give_away(self._line.forget_unaccepted(), why="the connection to the broker was lost before it began")
+
+    def stop(self) -> None:
+        """No message is consumed any more; those that were not claimed go to other workers now, not when the pool has
+        drained."""
+        super().stop()
+        while self._unclaimed:
+            self._deliveries.reject(self._unclaimed.popleft().message, requeue=True)
+
+    def _soon(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Call on the loop's own turn, since with a pool of threads the outcome comes from another one; at once when
+        the loop has ended and the pool is being emptied."""
         if self.blueprint.state == RUN:
-            self.call_soon(settle_now)
+            self.call_soon(call, *arguments)
         else:
-            settle_now()
+            call(*arguments)
 
-    def _reject(self, message: Any, why: str) -> None:
-        logger.error("message dead-lettered: %s", why)
-        if not message.acknowledged:
-            self._settle_message(message.reject_log_error, False)
+    def _later(self, seconds: float, call: Callable[[], object]) -> None:
+        self._soon(self.timer.call_after, seconds, call)

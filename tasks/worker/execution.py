@@ -1,20 +1,48 @@
 """Inside the pool child: context, payload, the function, its outcome. The database is touched for its own work only."""
 
-from typing import Any, NoReturn
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
 from celery import Celery, Task, current_app
 from celery.app.trace import trace_task
 from celery.exceptions import Retry
+from django.db import close_old_connections
 from pydantic import BaseModel
 
 from tasks.context import JobContext
 from tasks.errors import InvalidJob, PermanentError, TaskPlatformError
 from tasks.payloads import load_payload, plain_json
 from tasks.registry import TaskSpec, registry
+from tasks.worker.child import sheltered
+from tasks.worker.journal import Mark, Page
 from tasks.worker.outcome import Outcome
 
 MAX_RESULT_BYTES = 262_144
+TURN_SECONDS = 0.05
+
+
+class Errand(NamedTuple):
+    """What a child is told of one attempt."""
+
+    task: str
+    job_id: str
+    attempt: int
+    number: int
+    """The attempt's, counted from the latest replay."""
+    requested_by: str
+    metadata: dict[str, Any]
+    payload: str
+    """Its JSON, as the database had it."""
+    delivery_info: dict[str, Any]
+
+    @property
+    def attempt_id(self) -> str:
+        """Celery's id of it."""
+        return f"{self.job_id}.{self.attempt}"
 
 
 class JobTask(Task):
@@ -30,10 +58,10 @@ class JobTask(Task):
         try:
             model = load_payload(self.spec, payload)
         except InvalidJob as error:
-            job["outcome"] = Outcome.of_error(error, None, job["number"], reason="invalid_payload")
+            job["outcome"] = Outcome.of_error(error, None, job["errand"].number, reason="invalid_payload")
             raise
         try:
-            result = self.spec.function(model, _context(self.name, job))
+            result = self.spec.function(model, _context(job["errand"]))
         except Exception as error:
             self._fail(error, job)
         except (SystemExit, KeyboardInterrupt) as error:  # left alone, these end the child
@@ -43,12 +71,12 @@ class JobTask(Task):
         try:
             job["outcome"] = Outcome(succeeded=True, result=_as_json(result))
         except InvalidJob as error:  # the work is done: another attempt would only do it twice
-            job["outcome"] = Outcome.of_error(error, None, job["number"], reason="permanent")
+            job["outcome"] = Outcome.of_error(error, None, job["errand"].number, reason="permanent")
             raise
         return result
 
     def _fail(self, error: Exception, job: dict[str, Any]) -> NoReturn:
-        outcome = job["outcome"] = Outcome.of_error(error, self.spec.retry, job["number"])
+        outcome = job["outcome"] = Outcome.of_error(error, self.spec.retry, job["errand"].number)
         if outcome.retry_in_seconds is not None:
             raise Retry(exc=error, when=outcome.retry_in_seconds) from error
         raise error
@@ -84,25 +112,63 @@ def register(app: Celery) -> None:
         app.register_task(type("JobTask", (JobTask,), attributes)())
 
 
-def run_attempt(task_name: str, attempt_id: str, request: dict[str, Any], payload: dict[str, Any]) -> Outcome:
-    """Run one attempt under Celery's own task trace (signals, logging, `current_task`), never raising."""
-    task, job = current_app.tasks[task_name], request["job"]
+def run_turn(mark: Mark, errands: Sequence[Errand], hostname: str) -> list[Outcome]:
+    """Run ``errands`` one after another, for as long as a turn may last: the outcomes of those that have run.
+
+    The page is for the case that this never returns. Never raises.
+    """
+    page, outcomes = Page(mark), list[Outcome]()
+    end = time.monotonic() + TURN_SECONDS
     try:
-        trace_task(task, attempt_id, (), payload, request, app=current_app)
+        with sheltered():
+            for errand in errands:
+                if not page.begin(len(outcomes) + 1):
+                    break
+                outcomes.append(run_attempt(errand, hostname))
+                if not page.keep(outcomes[-1]) or time.monotonic() > end:
+                    break
+    except Exception as error:  # a time limit that struck between two lines of ours
+        if len(outcomes) < len(errands):
+            outcomes.append(_crash(error, errands[len(outcomes)]))
+    return outcomes
+
+
+def run_attempt(errand: Errand, hostname: str) -> Outcome:
+    """Run one attempt under Celery's own task trace (signals, logging, `current_task`), never raising."""
+    began = time.monotonic()
+    task = current_app.tasks[errand.task]
+    job: dict[str, Any] = {"errand": errand}
+    request = {
+        "id": errand.attempt_id,
+        "root_id": errand.job_id,
+        "correlation_id": errand.attempt_id,
+        "task": errand.task,
+        "retries": errand.attempt - 1,
+        "hostname": hostname,
+        "delivery_info": errand.delivery_info,
+        "is_eager": False,
+        "job": job,
+    }
+    close_old_connections()  # one that the database has ended is no reason to fail; one that works is kept
+    try:
+        trace_task(task, errand.attempt_id, (), json.loads(errand.payload), request, app=current_app)
     except BaseException as error:  # a time limit or a stop that struck outside the function
-        job.setdefault("outcome", Outcome.of_error(error, task.spec.retry, job["number"]))
-    return job.get("outcome") or Outcome.of_error(
-        AttemptCrashed("the attempt ended without an outcome"), task.spec.retry, job["number"]
-    )
+        job.setdefault("outcome", Outcome.of_error(error, task.spec.retry, errand.number))
+    outcome = job.get("outcome") or _crash(AttemptCrashed("the attempt ended without an outcome"), errand)
+    return replace(outcome, seconds=time.monotonic() - began)
 
 
-def _context(task_name: str, job: dict[str, Any]) -> JobContext:
+def _crash(error: BaseException, errand: Errand) -> Outcome:
+    return Outcome.of_error(error, current_app.tasks[errand.task].spec.retry, errand.number)
+
+
+def _context(errand: Errand) -> JobContext:
     return JobContext(
-        UUID(job["id"]),
-        job["attempt"],
-        task=task_name,
-        metadata=job["metadata"],
-        requested_by=job["requested_by"],
+        UUID(errand.job_id),
+        errand.attempt,
+        task=errand.task,
+        metadata=errand.metadata,
+        requested_by=errand.requested_by,
     )
 
 

@@ -24,6 +24,8 @@ class Outcome:
     traceback: str = ""
     retry_in_seconds: float | None = None
     reason: str = ""
+    seconds: float = 0.0
+    """How long the attempt ran; 0 where nobody measured it."""
     evidence: dict[str, Any] = field(default_factory=dict)
     """What was seen of a process that did not come back (witness.py)."""
 

@@ -1,22 +1,34 @@
-"""Outcome -> one transaction -> acknowledgement."""
+"""Outcome -> one transaction. Successes, the common end, are recorded many at once; every other end by itself."""
 
 import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
+from typing import Any, Final, Literal
+from uuid import UUID
 
 from celery import states
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from tasks.dead_letters import bury
-from tasks.models import Job, JobEvent, error_summary
+from tasks.models import DeadLetter, Job, JobEvent, error_summary
 from tasks.states import JobState
 from tasks.transitions import change
+from tasks.worker.grouped import GroupStatement
 from tasks.worker.outcome import Outcome
+
+logger = logging.getLogger(__name__)
+
+OUTAGE = (OperationalError, InterfaceError)  # the database is away or busy; every other error is a fault
+HELD: Final = "held"
+Reached = JobState | Literal["held"] | None
+"""The state a job went to; None where the outcome came too late to count; HELD where it is to be tried again, since
+somebody's transaction holds the row or the database has just gone away."""
 
 
 @dataclass(frozen=True)
@@ -27,21 +39,121 @@ class Ended:
     outcome: Outcome
     worker_name: str
 
+    @property
+    def attempt_id(self) -> str:
+        """Celery's id of the attempt."""
+        return f"{self.job.pk}.{self.job.attempt}"
 
-def record(ended: Sequence[Ended]) -> list[JobState | None]:
-    """The state each job went to, or None where the outcome came too late to count. All in one transaction.
 
-    Only the attempt that the row is at can change it: a late or duplicate one is told in the job's history and no more.
-    """
-    now = timezone.now()
-    with transaction.atomic():
-        reached = [_move(attempt) for attempt in ended]
-        # An attempt already recorded as lost keeps that record.
-        TaskResult.objects.bulk_create(
-            (_task_result(attempt, state, now) for attempt, state in zip(ended, reached, strict=True)),
-            ignore_conflicts=True,
+def record(ended: Sequence[Ended]) -> list[Reached]:
+    """What each outcome came to. Only the attempt that the row is at can change it: a late or duplicate one is told in
+    the job's history and no more. Nobody waits for a row, and what fails for one costs no other."""
+    try:
+        succeeded = _succeed([attempt for attempt in ended if attempt.outcome.succeeded])
+    except OUTAGE as error:
+        _let_go(error)
+        return [HELD] * len(ended)
+    return [
+        JobState.SUCCEEDED if (attempt.job.pk, attempt.job.attempt) in succeeded else _record_alone(attempt)
+        for attempt in ended
+    ]
+
+
+_SUCCEED = GroupStatement(
+    given={"id": "uuid", "attempt": "integer", "task_id": "text", "result": "json"},
+    update="""
+        UPDATE tasks_job SET state = 'succeeded', result = given.result, error = '', progress_note = '',
+               finished_at = {now}
+        FROM given WHERE tasks_job.id = given.id AND tasks_job.attempt = given.attempt AND tasks_job.id IN (
+            SELECT job.id FROM tasks_job job JOIN given ON job.id = given.id AND job.attempt = given.attempt
+            WHERE job.state = 'running' {unless_held}
         )
+    """,
+    returning={"id": "uuid", "attempt": "integer", "task": "text", "started_at": "moment"},
+    answer=["id", "attempt"],
+    then=[
+        """
+        INSERT INTO tasks_jobevent (job_id, kind, attempt, at, detail)
+        SELECT id, 'succeeded', attempt, {now}, '{{}}' FROM changed
+        """,
+        # An attempt already recorded as lost keeps that record.
+        """
+        INSERT INTO django_celery_results_taskresult
+               (task_id, task_name, status, worker, content_type, content_encoding, result,
+                date_created, date_started, date_done)
+        SELECT given.task_id, changed.task, 'SUCCESS', %(worker)s, 'application/json', 'utf-8',
+               COALESCE(CAST(given.result AS text), 'null'), {now}, changed.started_at, {now}
+        FROM changed JOIN given ON changed.id = given.id AND changed.attempt = given.attempt WHERE true
+        ON CONFLICT DO NOTHING
+        """,
+    ],
+)
+
+
+def _succeed(ended: Sequence[Ended]) -> set[tuple[UUID, int]]:
+    """The attempts that are recorded as succeeded now: not those that came too late, nor those whose row is held."""
+    if not ended:
+        return set()
+    rows = [(each.job.pk, each.job.attempt, each.attempt_id, _json_or_null(each.outcome.result)) for each in ended]
+    try:
+        moved = _SUCCEED.run(rows, worker=ended[0].worker_name[:100])
+    except OUTAGE:
+        raise
+    except DatabaseError as error:
+        logger.warning("%d outcomes are recorded one by one: %s", len(ended), error)
+        return set()
+    return {(id, attempt) for id, attempt in moved}
+
+
+def _json_or_null(result: Any) -> str | None:
+    return None if result is None else json.dumps(result)
+
+
+def _record_alone(ended: Ended) -> Reached:
+    try:
+        with transaction.atomic():
+            return _record(ended)
+    except OUTAGE as error:
+        _let_go(error)
+        return HELD
+    except Exception as error:
+        logger.exception("the outcome of %s can not be recorded", ended.attempt_id)
+        return _record_unrecordable(ended, error)
+
+
+def _record_unrecordable(ended: Ended, error: Exception) -> Reached:
+    """An outcome that no row can hold still ends its job, and never keeps its slot of the prefetch window."""
+    outcome = Outcome.of_error(error, None, 1, reason=DeadLetter.Reason.PERMANENT)
+    try:
+        with transaction.atomic():
+            return _record(replace(ended, outcome=outcome))
+    except Exception:
+        logger.exception("the attempt %s is left to supervision", ended.attempt_id)
+        return JobState.DEAD
+
+
+def _record(ended: Ended) -> Reached:
+    if _is_held(ended.job):
+        return HELD
+    reached = _move(ended)
+    # An attempt already recorded as lost keeps that record.
+    TaskResult.objects.bulk_create([_task_result(ended, reached)], ignore_conflicts=True)
     return reached
+
+
+def _is_held(job: Job) -> bool:
+    """Whether somebody's transaction holds the row; if not, this one does now."""
+    if not connection.features.has_select_for_update_skip_locked:
+        return False
+    row = Job.objects.filter(pk=job.pk).values_list("pk")
+    return not list(row.select_for_update(skip_locked=True, no_key=True)) and row.exists()
+
+
+def _let_go(error: Exception) -> None:
+    """Of a connection that may be dead: the next statement makes another."""
+    logger.warning("outcomes wait for the database: %s", str(error).strip())
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 def _move(ended: Ended) -> JobState | None:
@@ -102,12 +214,12 @@ _STATUS = {
 }
 
 
-def _task_result(ended: Ended, state: JobState | None, now: datetime) -> TaskResult:
+def _task_result(ended: Ended, state: JobState | None) -> TaskResult:
     """The attempt as django-celery-results knows it, so that each keeps its own error, worker and times."""
     job, outcome = ended.job, ended.outcome
     shown = outcome.result if outcome.succeeded else {"exc_type": outcome.error_type, "exc_message": outcome.error}
     return TaskResult(
-        task_id=f"{job.pk}.{job.attempt}",
+        task_id=ended.attempt_id,
         task_name=job.task,
         status=_STATUS[state],
         worker=ended.worker_name[:100],
@@ -117,5 +229,5 @@ def _task_result(ended: Ended, state: JobState | None, now: datetime) -> TaskRes
         traceback=outcome.traceback or None,
         meta=json.dumps({"evidence": outcome.evidence}) if outcome.evidence else None,
         date_started=job.started_at,
-        date_done=now,
+        date_done=timezone.now(),
     )

@@ -2,21 +2,19 @@
 
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
-from billiard.exceptions import TimeLimitExceeded as PoolTimeLimit
-from celery.worker import state
 from celery.worker.request import Request
 
 from tasks.models import DeadLetter, Job
 from tasks.states import JobState
-from tasks.worker.execution import run_attempt
+from tasks.worker.execution import Errand
 from tasks.worker.outcome import Outcome
+from tasks.worker.recording import Reached
 from tasks.worker.supervision import TimeLimitExceeded, WorkerLost, lost_outcome
 from tasks.worker.witness import Witness
 
-_EVENTS = {
+_EVENTS: dict[Reached, str] = {
     JobState.SUCCEEDED: "task-succeeded",
     JobState.RETRYING: "task-retried",
     JobState.CANCELLED: "task-revoked",
@@ -27,97 +25,88 @@ _EVENTS = {
 class AttemptRequest(Request):
     """Celery's request, with the job's row in place of the message's arguments.
 
-    The message is settled by ``settle`` alone, after the outcome is committed. Celery's own revocation, expiry and
-    result storing are left out: cancellation, deadlines and outcomes are rows.
+    Its message is settled after the outcome is committed (recorder.py). Celery's own revocation, expiry and result
+    storing are left out: cancellation, deadlines and outcomes are rows.
     """
 
     def __init__(
         self,
         message: Any,
         job: Job,
+        payload: str,
         *,
-        on_end: Callable[["AttemptRequest", Outcome], object],
+        share: float,
         witness: Witness,
         **options: Any,
     ):
-        id = f"{job.pk}.{job.attempt}"
         headers = {
             **message.headers,
-            "id": id,
+            "id": f"{job.pk}.{job.attempt}",
             "root_id": str(job.pk),
             "task": job.task,
             "retries": job.attempt - 1,
             "eta": None,
             "expires": None,
             "timelimit": None,
-            "job": {
-                "id": str(job.pk),
-                "attempt": job.attempt,
-                "number": job.attempt - job.attempt_base,
-                "metadata": job.metadata,
-                "requested_by": job.requested_by,
-            },
         }
-        super().__init__(message, headers=headers, body=((), job.payload, {}), decoded=True, **options)
+        super().__init__(message, headers=headers, body=((), {}, {}), decoded=True, **options)
         self.job = job
-        self._on_end = on_end
-        self._witness = witness
-        self._ended_at = 0.0
-
-    def execute_using_pool(self, pool: Any, **_: Any) -> Any:
-        """Called by the worker when a slot of the pool is free."""
-        request = {**self._request_dict, "is_eager": False}
-        result = pool.apply_async(
-            run_attempt,
-            args=(self.job.task, self.id, request, self.job.payload),
-            accept_callback=self.on_accepted,
-            timeout_callback=self.on_timeout,
-            callback=self.on_success,
-            error_callback=self.on_failure,
-            soft_timeout=self.task.soft_time_limit,
-            timeout=self.task.time_limit,
-            correlation_id=self.id,
+        number = job.attempt - job.attempt_base
+        self.errand = Errand(
+            task=job.task,
+            job_id=str(job.pk),
+            attempt=job.attempt,
+            number=number,
+            requested_by=job.requested_by,
+            metadata=job.metadata,
+            payload=payload,
+            delivery_info=self.delivery_info,
         )
-        self._apply_result = None
-        return result
+        self.limits = (self.task.soft_time_limit, self.task.time_limit)
+        alone = job.lost_deliveries > 0 or number >= self.task.spec.retry.max_attempts
+        self.share = 1.0 if alone else share
+        """How much of a turn it takes up. All of it where its job has taken a process with it before, or can not afford
+        to lose the attempt."""
+        self._witness = witness
 
-    def on_success(self, outcome: Outcome, **_: Any) -> None:
-        """The child came back: succeeded or not, the outcome says."""
-        self._end(outcome)
+    def tell_received(self) -> None:
+        """Tell Flower that the attempt waits for its slot."""
+        self.send_event(
+            "task-received",
+            name=self.job.task,
+            args="()",
+            kwargs="{}",
+            root_id=self.root_id,
+            retries=self.job.attempt - 1,
+        )
 
-    def on_failure(self, exc_info: Any, *_: Any, **__: Any) -> None:
-        """The child did not come back, or its outcome could not cross the pipe."""
-        error = exc_info.exception
-        error = getattr(error, "exc", error)
-        if isinstance(error, PoolTimeLimit):
-            return self.on_timeout(soft=False, timeout=self.task.time_limit)
+    def can_follow(self, other: "AttemptRequest") -> bool:
+        """Whether it may run in the turn that ``other`` leads: one turn has one time limit."""
+        return self.limits == other.limits
+
+    def lost(self, error: BaseException) -> Outcome:
+        """How the attempt ended whose process is gone."""
         how = re.sub(r" Job: \d+\.$", "", str(error)) or type(error).__name__  # the pool's own number of it
         evidence = self._witness.testify(self.id, self.worker_pid, how)
         lost = WorkerLost(f"attempt {self.job.attempt} on {self.hostname}: {how}")
-        self._end(lost_outcome(self.job, lost, DeadLetter.Reason.WORKER_LOST, evidence))
+        return lost_outcome(self.job, lost, DeadLetter.Reason.WORKER_LOST, evidence)
 
-    def on_timeout(self, soft: bool, timeout: float) -> None:
-        """The soft limit is the child's own business; at the hard one it is killed and the attempt is over."""
-        if soft:
-            return
-        error = TimeLimitExceeded(f"attempt {self.job.attempt} was ended after {timeout:g} s, its task's time limit")
-        self._end(lost_outcome(self.job, error, DeadLetter.Reason.TIME_LIMIT))
+    def out_of_time(self) -> Outcome:
+        """How the attempt ended that was killed at its task's hard time limit."""
+        limit = f"{self.task.time_limit:g} s, its task's time limit"
+        error = TimeLimitExceeded(f"attempt {self.job.attempt} was ended after {limit}")
+        return lost_outcome(self.job, error, DeadLetter.Reason.TIME_LIMIT)
 
-    def settle(self, reached: JobState | None, outcome: Outcome) -> None:
-        """Acknowledge or reject, and tell Flower. ``reached`` is None when the outcome came too late to count."""
-        if reached == JobState.DEAD:
-            self.reject(requeue=False)
-        else:
-            self.acknowledge()
-        event = _EVENTS.get(reached) if reached else None
+    def tell(self, outcome: Outcome, reached: Reached) -> None:
+        """Tell Flower. ``reached`` is None when the outcome came too late to count."""
+        event = _EVENTS.get(reached)
         if event == "task-succeeded":
-            self.send_event(event, result=repr(outcome.result)[:200], runtime=self._runtime_seconds())
+            self.send_event(event, result=repr(outcome.result)[:200], runtime=round(outcome.seconds, 6))
         elif event == "task-revoked":
             self.send_event(event, terminated=False, signum=None, expired=False)
         elif event:
-            self.send_event(
-                event, exception=f"{outcome.error_type}: {outcome.error}"[:1000], traceback=outcome.traceback
-            )
+            error = f"{outcome.error_type}: {outcome.error}"[:1000]
+            self.send_event(event, exception=error, traceback=outcome.traceback)
 
     @property
     def ran_seconds(self) -> float | None:
@@ -128,12 +117,6 @@ class AttemptRequest(Request):
         """Never by Celery's volatile list: cancellation is a row."""
         return False
 
-    def _runtime_seconds(self) -> float | None:
-        return round(self._ended_at - self.time_start, 6) if self.time_start else None
 
-    def _end(self, outcome: Outcome) -> None:
-        if self._ended_at:  # a hard limit is told twice, as a failure and as a timeout
-            return
-        self._ended_at = time.time()
-        state.task_ready(self, successful=outcome.succeeded)
-        self._on_end(self, outcome)
+Ending = tuple[AttemptRequest, Outcome]
+"""An attempt that is over, and how."""

@@ -31,7 +31,6 @@ FLUSH_SECONDS = 2.0
 HANGUP_COUNTS = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # not under nohup
 REAP_SECONDS = 2.0
 LAST_RESORT_SECONDS = 15.0
-PAUSE_SECONDS = 0.5
 
 
 class Shutdown:
@@ -86,9 +85,7 @@ class Shutdown:
         with self._leaving:
             consumer = self._worker.consumer
             connection.close()  # the next one is made within a time limit; this one may hang
-            while consumer.holds_outcomes and time.monotonic() < (self._deadline or 0):
-                consumer.record_held()
-                time.sleep(PAUSE_SECONDS)
+            consumer.flush_outcomes((self._deadline or 0) - time.monotonic())
             self._hand_back([])  # the pool is empty: what the database still says runs here is a claim nobody heard of
             self._leave()
 
@@ -102,7 +99,7 @@ class Shutdown:
                 interrupted = self._worker.consumer.attempts_in_hand
                 self.interrupts = True
                 self._kill_children()
-                self._worker.consumer.record_held()
+                self._worker.consumer.flush_outcomes(FLUSH_SECONDS)
                 self._hand_back(interrupted)
                 if self._worker.pidlock:
                     self._worker.pidlock.release()

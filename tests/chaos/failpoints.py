@@ -42,11 +42,11 @@ def install() -> None:
     """Put the places into this process. Each wraps one function where it is looked up."""
     from tasks import publisher
     from tasks.worker import collector, relay
-    from tasks.worker.request import AttemptRequest
+    from tasks.worker.consumer import JobConsumer
 
     publisher.publish = _first(AFTER_COMMIT, publisher.publish)
     relay._publish = _between_messages(relay._publish)
-    AttemptRequest.settle = _first(BEFORE_ACK, AttemptRequest.settle)
+    JobConsumer._settle = _first(BEFORE_ACK, JobConsumer._settle)
     collector.collect = _last(COLLECTED, collector.collect)
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +36,7 @@ def fencing_off() -> None:
 
     from tasks.models import Job, JobEvent
     from tasks.worker import claiming, recording
-    from tasks.worker.claiming import Answer, Claim
+    from tasks.worker.claiming import Claim
 
     def change(job_id: Any, *, target: Any, attempt: int | None = None, kind: Any = None, **values: Any) -> bool:
         detail = values.pop("detail", None) or {}
@@ -54,9 +55,10 @@ def fencing_off() -> None:
             return explain(envelope, worker, *rest)
         Job.objects.filter(pk=job.pk).update(state="running", attempt=envelope.attempt, worker=worker, finished_at=None)
         JobEvent.objects.create(job=job, kind="running", attempt=envelope.attempt, detail={})
-        return Claim(Answer.RUN, Job.objects.get(pk=job.pk))
+        return Claim.run(Job.objects.get(pk=job.pk))
 
     recording.change = change
+    recording._succeed = lambda _: set()  # one by one, that is, through the change above
     claiming._explain = run_anyway
 
 
@@ -64,17 +66,10 @@ def fencing_off() -> None:
 def outcome_not_held() -> None:
     """An outcome that comes while the database is away is dropped, and its message acknowledged."""
     from tasks.states import JobState
-    from tasks.worker import consumer
-    from tasks.worker.recording import record
+    from tasks.worker import recorder
+    from tasks.worker.recording import HELD, record
 
-    def record_or_drop(ended: Any) -> list[Any]:
-        try:
-            return record(ended)
-        except consumer.OUTAGE:
-            consumer.connection.close()
-            return [JobState.SUCCEEDED for _ in ended]
-
-    consumer.record = record_or_drop
+    recorder.record = lambda ended: [JobState.SUCCEEDED if state == HELD else state for state in record(ended)]
 
 
 @mutation
@@ -118,14 +113,22 @@ def outbox_off() -> None:
 def supervision_off() -> None:
     """Lost children, hung ones, silent workers and messages of workers that are gone go unnoticed."""
     from tasks.worker import claiming, supervision
-    from tasks.worker.request import AttemptRequest
+    from tasks.worker.turns import Turn
 
     for name in ("record_lost_attempts", "record_lost"):
         setattr(supervision, name, _nothing)
     supervision.Forgotten.record = _nothing
     claiming.is_gone = lambda *_: False
-    AttemptRequest.on_failure = _nothing
-    AttemptRequest.on_timeout = _nothing
+    Turn._on_loss = _nothing
+    Turn._on_timeout = _nothing
+
+
+@mutation
+def journal_blank() -> None:
+    """Nobody knows what a child had ended before it died."""
+    from tasks.worker.journal import Page
+
+    Page.outcomes = lambda _: []
 
 
 @mutation
@@ -147,9 +150,9 @@ def watchdog_blind() -> None:
 @mutation
 def children_obey() -> None:
     """A SIGTERM ends what a child runs, as Celery has it."""
-    from tasks.worker import child
+    from tasks.worker import execution
 
-    child._ignore_stop = _nothing
+    execution.sheltered = nullcontext
 
 
 @mutation

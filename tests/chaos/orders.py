@@ -23,6 +23,10 @@ def strict(ends: str = "succeeded", **payload: Any) -> Order:
     return Order("chaos.strict", payload, ends)
 
 
+def quick(**payload: Any) -> Order:
+    return Order("chaos.quick", payload)
+
+
 def email(dice: random.Random) -> Order:
     letter = {"to": ["ada@example.com"], "subject": f"Chaos {dice.getrandbits(64):016x}", "text": "Still here.\n"}
     return Order("email.send", letter)
@@ -39,7 +43,7 @@ def picture(name: str) -> Order:
 def draw(dice: random.Random) -> Order:
     """The next of the steady mix; reports and pictures cost too much to be drawn by chance."""
     kinds = {
-        "quick": (40, lambda: errand()),
+        "quick": (40, lambda: quick()),
         "nap": (22, lambda: errand(seconds=round(dice.uniform(0.1, 0.8), 2))),
         "e-mail": (12, lambda: email(dice)),
         "fails twice": (8, lambda: errand(failures=2)),

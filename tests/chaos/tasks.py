@@ -71,6 +71,12 @@ def errand(payload: Errand, context: JobContext) -> None:
     _run(payload, context)
 
 
+@task("chaos.quick", payload=Errand, retry=PATIENT, time_limit_seconds=60)
+def quick(payload: Errand, context: JobContext) -> None:
+    """So short that several share a turn of a pool child."""
+    _run(payload, context)
+
+
 @task("chaos.strict", payload=Errand, retry=STRICT, time_limit_seconds=2)
 def strict(payload: Errand, context: JobContext) -> None:
     """Three attempts of two seconds, for scenarios that count them."""

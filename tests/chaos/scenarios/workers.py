@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from tasks.models import DeadLetter, WorkerProcess
 from tests.chaos import failpoints
-from tests.chaos.orders import errand, strict
+from tests.chaos.orders import errand, quick, strict
 from tests.chaos.scenario import scenario
 from tests.chaos.scene import Scene
 from tests.chaos.tasks import MEGABYTE
@@ -49,6 +49,22 @@ def child_sigkill(scene: Scene, dice: random.Random) -> None:
             os.kill(child, signal.SIGKILL)
     scene.rest()
     scene.demand(scene.lost_attempts() >= 4, "each kill cost at least one attempt")
+
+
+@scenario("journal-blank")
+def turn_sigkill(scene: Scene, dice: random.Random) -> None:
+    """Hundreds of short jobs share the turns of the pool's children, and now and then one of them kills its process:
+    it alone has lost an attempt, those before it have ended and those after it run."""
+    scene.place(*[quick()] * 50)  # how short they are is measured
+    before = scene.lost_attempts()
+    for _ in range(5):
+        orders = [quick()] * 100 + [quick(failures=1, how="kill")]
+        dice.shuffle(orders)
+        scene.place(*orders)
+        scene.moment()
+    scene.rest()
+    lost = scene.lost_attempts() - before
+    scene.demand(lost == 5, f"the five that killed have lost an attempt each, and no other: {lost}")
 
 
 @scenario("supervision-off", environment={"POISON_LIMIT": "3"})

@@ -1,14 +1,17 @@
+import json
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from tasks.jobs import cancel
-from tasks.models import DeadLetter, Job
+from tasks.models import DeadLetter, Job, JobEvent
 from tasks.states import JobState
 from tasks.worker import claiming
 from tasks.worker.claiming import Answer, claim, hand_back
@@ -29,8 +32,28 @@ def test_a_claim_returns_the_row_as_it_now_is():
     (claimed,) = claim([message_of(job)], worker)
     assert claimed.answer is Answer.RUN
     assert (claimed.job.state, claimed.job.attempt, claimed.job.payload) == (JobState.RUNNING, 1, {"text": "x"})
+    assert json.loads(claimed.payload) == {"text": "x"}
     assert claimed.job.worker_id == worker.pk
     assert kinds(job) == ["running"]
+
+
+def test_a_claimed_row_is_the_row_whatever_is_asked_of_it():
+    job = make_job(
+        payload={"text": "ü"},
+        metadata={"a": [1]},
+        attempt=4,
+        attempt_base=3,
+        lost_deliveries=1,
+        requested_by="ann",
+        correlation_id="c",
+        priority="urgent",
+    )
+    (claimed,) = claim([message_of(job, 5)], make_worker())
+    job.refresh_from_db()
+    for field in Job._meta.concrete_fields:
+        assert getattr(claimed.job, field.attname) == getattr(job, field.attname), field.attname
+    assert claimed.job == job
+    assert not claimed.job._state.adding
 
 
 def test_many_messages_are_claimed_together_in_their_order(django_assert_max_num_queries):
@@ -52,6 +75,54 @@ def test_of_equal_messages_at_hand_the_first_wins(known):
     job = make_job()
     claims = claim([message_of(job)] * 3, make_worker(), in_hand=lambda attempt_id: known)
     assert [claimed.answer for claimed in claims] == [Answer.RUN, Answer.DROP, Answer.DROP]
+
+
+def test_equal_messages_among_others_run_once_and_are_told_once_each():
+    job, other = make_job(), make_job()
+    claims = claim([message_of(job), message_of(other), message_of(job), message_of(job)], make_worker())
+    assert [claimed.answer for claimed in claims] == [Answer.RUN, Answer.RUN, Answer.DROP, Answer.DROP]
+    assert (kinds(job), kinds(other)) == (["running", "duplicate", "duplicate"], ["running"])
+
+
+@pytest.mark.parametrize("attempts", [(1, 2), (2, 1), (3, 2, 1)])
+def test_of_messages_for_several_attempts_of_a_job_the_next_one_runs(attempts):
+    job = make_job()
+    claims = claim([message_of(job, attempt) for attempt in attempts], make_worker())
+    ran = {attempt: claimed.answer is Answer.RUN for attempt, claimed in zip(attempts, claims, strict=True)}
+    assert ran == {attempt: attempt == 1 for attempt in attempts}
+    job.refresh_from_db()
+    assert (job.state, job.attempt) == (JobState.RUNNING, 1)
+
+
+def test_whoever_can_not_be_claimed_costs_the_others_nothing():
+    expired = make_job(expires_at=timezone.now() - timedelta(seconds=1))
+    dead, running, first, second = make_job(JobState.DEAD), make_job(JobState.RUNNING), make_job(), make_job()
+    unknown = Envelope(uuid.uuid4(), 1, "probe.echo")
+    asked = [message_of(expired), message_of(first), unknown, message_of(dead), message_of(running), message_of(second)]
+    worker = make_worker()
+    Job.objects.filter(pk=running.pk).update(worker=make_worker())
+    answers = [claimed.answer for claimed in claim(asked, worker)]
+    assert answers == [Answer.REJECT, Answer.RUN, Answer.REJECT, Answer.REJECT, Answer.DROP, Answer.RUN]
+    expired.refresh_from_db()
+    assert (expired.state, DeadLetter.objects.get(job=expired).reason) == (JobState.DEAD, "expired")
+
+
+def test_a_redelivered_message_is_told_as_such():
+    plain, again = make_job(), make_job()
+    claim([message_of(plain), replace(message_of(again), redelivered=True)], make_worker())
+    details = [JobEvent.objects.get(job=job).detail for job in (plain, again)]
+    assert details == [{"worker": "w@test"}, {"worker": "w@test", "redelivered": True}]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite never holds a single row")
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_somebody_holds_is_left_to_the_relay_and_holds_up_nobody(second_connection):
+    held, free = make_job(), make_job()
+    second_connection("SELECT 1 FROM tasks_job WHERE id = %s FOR UPDATE", held.pk)
+    claims = claim([message_of(held), message_of(free)], make_worker())
+    assert [claimed.answer for claimed in claims] == [Answer.DROP, Answer.RUN]
+    held.refresh_from_db()
+    assert (held.state, kinds(held)) == (JobState.QUEUED, [])
 
 
 @pytest.mark.parametrize("state", [JobState.RETRYING, JobState.SCHEDULED, JobState.SUCCEEDED, JobState.CANCELLED])

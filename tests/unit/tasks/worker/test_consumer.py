@@ -1,101 +1,214 @@
-"""What the consumer does when the database, or an outcome, is not what it should be."""
+"""What the consumer does with messages, claims and outcomes when the database, or one of them, is not what it should
+be."""
 
 import uuid
 from collections import deque
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from celery.bootsteps import CLOSE, RUN
+from celery.worker import state
 from django.db import DataError, OperationalError
 
 from tasks.models import Job
 from tasks.states import JobState
 from tasks.worker import consumer as room
 from tasks.worker.claiming import Answer, Claim
-from tasks.worker.consumer import JobConsumer
-from tasks.worker.envelope import Envelope
+from tasks.worker.consumer import PRIORITY_EXCHANGE, JobConsumer
+from tasks.worker.deliveries import Deliveries
+from tasks.worker.envelope import Envelope, WrongMessage
+from tasks.worker.execution import TURN_SECONDS
 from tasks.worker.outcome import Outcome
+from tasks.worker.turns import MOST_PATIENCE_SECONDS, Line, Pace
+from tasks.worker.window import Window
 
 DONE = Outcome(succeeded=True)
+LOST = Outcome(succeeded=False, reason="worker_lost")
+TASK = "probe.echo"
 
 
 class Timer:
-    def __init__(self):
-        self.later = []
+    """Has its calls made by the test."""
 
-    def call_after(self, seconds, call):
+    def __init__(self) -> None:
+        self.later: list[Any] = []
+        self.repeated: list[Any] = []
+
+    def call_after(self, seconds: float, call: Callable[[], object]) -> None:
         self.later.append(call)
 
+    def call_repeatedly(self, seconds: float, call: Callable[[], object]) -> None:
+        self.repeated.append(call)
 
-@pytest.fixture
-def consumer():
-    """A consumer without a worker around it."""
-    bare = JobConsumer.__new__(JobConsumer)
-    bare._unclaimed, bare._unrecorded, bare._recording = deque(), deque(), set()
-    bare.hostname, bare.timer, bare._will_try = "w@test", Timer(), False
-    bare.controller = SimpleNamespace(worker_process=None, shutdown=SimpleNamespace(asked=False, interrupts=False))
-    bare.pool, bare.messages_arrived = SimpleNamespace(num_processes=2), 0
-    bare.controller.max_concurrency, bare.controller.marks = None, SimpleNamespace(note=lambda job: None)
-    bare.call_soon = lambda call, *arguments: call(*arguments)
-    return bare
+
+class Recorder:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+
+    def add(self, endings: Any) -> None:
+        self.kept += endings
+
+    @property
+    def attempt_ids(self) -> set[str]:
+        return {request.id for request, _ in self.kept}
+
+
+class Message:
+    """Remembers how it was settled."""
+
+    headers, body, content_type = {}, b"", ""
+
+    def __init__(self, tag: int, envelope: Envelope | Exception, exchange: str = "work-exchange"):
+        self.delivery_tag, self.envelope, self.settled = tag, envelope, None
+        self.delivery_info = {"exchange": exchange}
+
+    def ack(self, multiple: bool = False) -> None:
+        self.settled = "ack"
+
+    def reject(self, requeue: bool = False) -> None:
+        self.settled = "requeue" if requeue else "reject"
 
 
 class Request:
-    """Remembers how it was settled."""
+    """An attempt as the line has it."""
 
-    def __init__(self):
-        self.id, self.job, self.settled = "1", Job(pk=uuid.uuid4()), []
+    def __init__(self, consumer: JobConsumer, message: Message, job: Job | None = None):
+        self.job = job or Job(pk=uuid.uuid4(), task=TASK, attempt=1)
+        self.id, self.message, self.told = f"{self.job.pk}.{self.job.attempt}", message, []
+        self.share = consumer._line.pace.share(self.job.task)
 
-    def settle(self, reached, outcome):
-        self.settled.append((reached, outcome.succeeded))
+    def can_follow(self, other: Any) -> bool:
+        return True
 
-
-def raising(*errors):
-    """A ``record`` that raises ``errors`` in turn, None for success."""
-    left = iter(errors)
-
-    def record(ended):
-        error = next(left)
-        if error is not None:
-            raise error
-        return [JobState.SUCCEEDED if ended[0].outcome.succeeded else JobState.DEAD]
-
-    return record
+    def tell(self, outcome: Outcome, reached: Any) -> None:
+        self.told.append(reached)
 
 
-@pytest.fixture(autouse=True)
-def no_database(monkeypatch):
+@pytest.fixture
+def consumer(monkeypatch):
+    """A consumer without a worker around it."""
+    bare = JobConsumer.__new__(JobConsumer)
+    bare._unclaimed, bare._will_claim = deque(), False
+    bare._deliveries, bare._recorder = Deliveries((), several_at_once=False), Recorder()
+    bare.started, bare.pool = [], SimpleNamespace(num_processes=2)
+    bare._line = Line(
+        start=bare.started.append,
+        slots=bare._slots,
+        soon=bare._soon,
+        on_endings=bare._on_endings,
+        on_free_slot=bare._claim_waiting,
+    )
+    bare._window, bare.initial_prefetch_count = Window(2), 2
+    bare.hostname, bare.timer, bare.messages_arrived = "w@test", Timer(), 0
+    bare.blueprint, bare.soon = SimpleNamespace(state=RUN), deque()
+    bare.call_soon = lambda call, *arguments: bare.soon.append((call, arguments))
+    shutdown = SimpleNamespace(asked=False, interrupts=False)
+    marks = SimpleNamespace(note=lambda job: None)
+    bare.controller = SimpleNamespace(worker_process=None, shutdown=shutdown, max_concurrency=None, marks=marks)
     monkeypatch.setattr(room, "connection", SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(room, "read_envelope", read)
+    monkeypatch.setattr(JobConsumer, "_request", lambda self, job, payload, message: Request(self, message, job))
+    yield bare
+    for turn in bare._line._turns:
+        turn.abandon()
 
 
-def test_an_outcome_is_held_while_the_database_is_away(consumer, monkeypatch):
-    monkeypatch.setattr(room, "record", raising(OperationalError("away"), OperationalError("away"), None))
-    request = Request()
-    consumer._record(request, DONE)
-    assert request.settled == []
-    assert consumer.in_hand(request.id)
-    while consumer.timer.later:
-        consumer.timer.later.pop()()
-    assert request.settled == [(JobState.SUCCEEDED, True)]
-    assert not consumer.in_hand(request.id)
+def read(headers: Any, body: Any, content_type: Any, *, redelivered: bool) -> Envelope:
+    envelope = arriving.pop()
+    if isinstance(envelope, Exception):
+        raise envelope
+    return envelope
 
 
-@pytest.mark.parametrize("error", [DataError("out of range"), OverflowError("too large"), ZeroDivisionError()])
-def test_an_outcome_that_no_row_can_hold_ends_its_job_and_frees_its_slot(consumer, monkeypatch, error):
-    monkeypatch.setattr(room, "record", raising(error, None))
-    request = Request()
-    consumer._record(request, DONE)
-    assert request.settled == [(JobState.DEAD, False)]
+arriving: list[Any] = []
 
 
-def test_an_attempt_that_can_not_be_recorded_at_all_still_frees_its_slot(consumer, monkeypatch):
-    monkeypatch.setattr(room, "record", raising(DataError("bad"), DataError("worse")))
-    request = Request()
-    consumer._record(request, DONE)
-    assert len(request.settled) == 1
+def envelope() -> Envelope:
+    return Envelope(uuid.uuid4(), 1, TASK)
+
+
+def arrive(consumer: JobConsumer, *what: Any, exchange: str = "work-exchange") -> list[Message]:
+    messages = []
+    for each in what:
+        messages.append(Message(consumer.messages_arrived + 1, each, exchange))
+        arriving.append(each)
+        consumer._on_message(messages[-1])
+    return messages
+
+
+def turn_of_the_loop(consumer: JobConsumer) -> None:
+    while consumer.soon:
+        call, arguments = consumer.soon.popleft()
+        call(*arguments)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[Envelope]:
+    """What the database was asked to claim; every claim succeeds."""
+    asked: list[Envelope] = []
+
+    def claim(envelopes, worker, *, in_hand):
+        asked.extend(envelopes)
+        return [Claim(Answer.RUN, Job(pk=each.job_id, task=each.task, attempt=1)) for each in envelopes]
+
+    monkeypatch.setattr(room, "claim", claim)
+    return asked
+
+
+# Messages in
+
+
+def test_what_has_arrived_meanwhile_is_claimed_together(consumer, monkeypatch):
+    groups: list[int] = []
+
+    def claim(envelopes, worker, *, in_hand):
+        groups.append(len(envelopes))
+        return [Claim(Answer.DROP)] * len(envelopes)
+
+    monkeypatch.setattr(room, "claim", claim)
+    consumer._line.pace.note(TASK, 0.0)
+    messages = arrive(consumer, *(envelope() for _ in range(20)))
+    assert len(consumer.soon) == 1
+    turn_of_the_loop(consumer)
+    assert groups == [20]
+    assert {message.settled for message in messages} == {"ack"}
+
+
+@pytest.mark.parametrize("error", [WrongMessage("unknown_message", "no task"), RecursionError()])
+def test_a_message_that_no_job_can_be_made_of_is_dead_lettered(consumer, asked, error):
+    (bad, good) = arrive(consumer, error, good_one := envelope())
+    turn_of_the_loop(consumer)
+    assert (bad.settled, good.settled, asked) == ("reject", None, [good_one])
+    assert consumer.messages_arrived == 2
+
+
+def test_a_message_that_can_not_be_decoded_is_dead_lettered(consumer):
+    message = Message(1, envelope())
+    consumer.on_decode_error(message, ValueError("garbage"))
+    assert message.settled == "reject"
+
+
+def test_of_a_new_connection_nothing_is_left_of_the_old_one(consumer, asked):
+    consumer.connection = SimpleNamespace(transport=SimpleNamespace(driver_type="amqp"))
+    consumer.connection_errors = (ConnectionError,)
+    (old,) = arrive(consumer, envelope())
+    consumer.create_task_handler()
+    turn_of_the_loop(consumer)
+    assert asked == []
+    consumer._deliveries.acknowledge([old])
+    assert old.settled is None
+    assert consumer.timer.repeated == [consumer._look_around]
+
+
+# Claims
 
 
 def test_a_row_that_can_not_be_read_does_not_hold_up_the_others(consumer, monkeypatch):
-    good, bad = (Envelope(uuid.uuid4(), 1, "probe.echo") for _ in range(2))
+    good, bad = envelope(), envelope()
 
     def claim(envelopes, worker, *, in_hand):
         if bad in envelopes:
@@ -107,49 +220,236 @@ def test_a_row_that_can_not_be_read_does_not_hold_up_the_others(consumer, monkey
     assert answers == [Answer.RUN, Answer.REJECT, Answer.RUN]
 
 
-def test_only_as_much_is_claimed_as_there_are_free_slots_the_urgent_first(consumer, monkeypatch):
-    plain, urgent = ([Envelope(uuid.uuid4(), 1, "probe.echo") for _ in range(2)] for _ in range(2))
-    asked: list[Envelope] = []
-
-    def claim(envelopes, worker, *, in_hand):
-        asked.extend(envelopes)
-        return [Claim(Answer.RUN, Job(pk=envelope.job_id)) for envelope in envelopes]
-
-    running: list[object] = []
-    monkeypatch.setattr(room, "claim", claim)
-    monkeypatch.setattr(JobConsumer, "attempts_in_hand", property(lambda self: running))
-    monkeypatch.setattr(JobConsumer, "_run", lambda self, job, message: running.append(job))
-    monkeypatch.setattr(room, "read_envelope", lambda *_, **__: arriving.pop(0))
-    arriving = [*plain, *urgent]
-    consumer.pool.num_processes = 0  # both plain ones arrive while nothing is free
-    on_message = consumer.create_task_handler()
-    for exchange in ("work-exchange", "work-exchange", "priority-exchange", "priority-exchange"):
-        on_message(SimpleNamespace(headers={}, body=b"", content_type="", delivery_info={"exchange": exchange}))
-    consumer.pool.num_processes = 3
-    consumer._claim_waiting()
-    assert asked == [*reversed(urgent), plain[0]]
-    running.pop()
-    consumer._claim_waiting()
-    assert asked[3:] == [plain[1]]
-
-
 def test_an_outage_is_not_taken_for_a_bad_row(consumer, monkeypatch):
     def claim(envelopes, worker, *, in_hand):
         raise OperationalError("away")
 
     monkeypatch.setattr(room, "claim", claim)
     with pytest.raises(OperationalError):
-        consumer._claim([Envelope(uuid.uuid4(), 1, "probe.echo")])
+        consumer._claim([envelope()])
 
 
-def test_however_many_outcomes_wait_there_is_one_timer(consumer, monkeypatch):
-    def away(ended):
+def test_messages_wait_for_the_database_with_one_timer_however_many_there_are(consumer, monkeypatch):
+    away, order = [True], []
+
+    def claim(envelopes, worker, *, in_hand):
+        if away[0]:
+            raise OperationalError("away")
+        order.extend(envelopes)
+        return [Claim(Answer.DROP)] * len(envelopes)
+
+    monkeypatch.setattr(room, "claim", claim)
+    waiting = [envelope() for _ in range(4)]
+    for each in waiting:
+        arrive(consumer, each)
+        turn_of_the_loop(consumer)
+    assert consumer.holds_messages
+    for still_away in (True, True, False):
+        (again,) = consumer.timer.later
+        consumer.timer.later.clear()
+        away[0] = still_away
+        again()
+        turn_of_the_loop(consumer)
+    assert order == waiting
+    assert (consumer.timer.later, consumer.holds_messages) == ([], False)
+
+
+def test_only_as_much_is_claimed_as_there_are_free_slots_the_urgent_first(consumer, asked):
+    """Nobody knows yet how long the task takes."""
+    plain, urgent = [envelope(), envelope()], [envelope(), envelope()]
+    consumer.pool.num_processes = 0  # all arrive while nothing is free
+    arrive(consumer, *plain)
+    arrive(consumer, *urgent, exchange=PRIORITY_EXCHANGE)
+    consumer.pool.num_processes = 3
+    turn_of_the_loop(consumer)
+    assert asked == [*reversed(urgent), plain[0]]
+    assert len(consumer.started) == 3
+
+    consumer.started[0]._on_return([DONE])
+    turn_of_the_loop(consumer)
+    assert asked[3:] == [plain[1]]
+
+
+def test_of_short_attempts_one_turn_is_claimed_ahead_for_each_slot(consumer, asked):
+    consumer._line.pace.note(TASK, TURN_SECONDS / 4)
+    arrive(consumer, *(envelope() for _ in range(50)))
+    turn_of_the_loop(consumer)
+    assert len(asked) == 16, "two turns run, two wait, of four attempts each"
+    assert [len(turn.requests) for turn in consumer.started] == [4, 4]
+
+
+def test_what_takes_long_is_not_claimed_ahead(consumer, asked):
+    consumer._line.pace.note(TASK, 60.0)
+    arrive(consumer, *(envelope() for _ in range(9)))
+    turn_of_the_loop(consumer)
+    assert (len(asked), len(consumer._unclaimed)) == (2, 7)
+
+
+def test_a_worker_that_is_stopping_claims_nothing(consumer, asked):
+    consumer.controller.shutdown.asked = True
+    arrive(consumer, envelope())
+    turn_of_the_loop(consumer)
+    assert (asked, consumer.holds_messages) == ([], True)
+
+
+# Outcomes out
+
+
+def ended(consumer: JobConsumer, outcome: Outcome) -> Request:
+    """An attempt that was in hand and has just ended."""
+    (message,) = arrive(consumer, envelope())
+    consumer._unclaimed.clear()
+    request = Request(consumer, message)
+    state.requests[request.id] = request
+    consumer._on_endings([(request, outcome)])
+    return request
+
+
+def test_an_attempt_stays_in_hand_until_its_outcome_is_recorded(consumer):
+    request = ended(consumer, DONE)
+    assert (request.message.settled, consumer.in_hand(request.id)) == (None, True)
+    assert request.id not in state.requests
+    consumer._recorder.kept.clear()
+    consumer._settle([(request, DONE, JobState.SUCCEEDED)])
+    assert (request.message.settled, consumer.in_hand(request.id)) == ("ack", False)
+
+
+@pytest.mark.parametrize(
+    ("reached", "settled"),
+    [
+        (JobState.SUCCEEDED, "ack"),
+        (JobState.RETRYING, "ack"),
+        (JobState.CANCELLED, "ack"),
+        (None, "ack"),
+        (JobState.DEAD, "reject"),
+    ],
+)
+def test_a_message_is_settled_by_what_its_job_came_to(consumer, reached, settled):
+    request = ended(consumer, DONE)
+    consumer._settle([(request, DONE, reached)])
+    assert (request.message.settled, request.told) == (settled, [reached])
+
+
+@pytest.mark.parametrize(
+    ("asked_to_stop", "interrupts", "handed_back", "kept"),
+    [(False, False, 0, 2), (True, False, 1, 1), (True, True, 0, 1)],
+    ids=["at work", "stopping", "killing its children"],
+)
+def test_a_child_that_is_lost_while_its_worker_stops_costs_no_attempt(
+    consumer, monkeypatch, asked_to_stop, interrupts, handed_back, kept
+):
+    back: list[Any] = []
+    monkeypatch.setattr(room, "hand_back", lambda attempts, why: back.extend(attempts))
+    consumer.controller.shutdown.asked, consumer.controller.shutdown.interrupts = asked_to_stop, interrupts
+    ended(consumer, DONE)
+    lost = ended(consumer, LOST)
+    assert (len(back), len(consumer._recorder.kept)) == (handed_back, kept)
+    assert lost.message.settled == ("ack" if handed_back else None)
+
+
+def test_outcomes_are_settled_at_once_when_the_loop_has_ended(consumer):
+    consumer.blueprint.state = CLOSE
+    calls: list[int] = []
+    consumer._soon(calls.append, 1)
+    assert (calls, len(consumer.soon)) == ([1], 0)
+
+
+# Looking around
+
+
+class Channel:
+    """Remembers in which order it was told what."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.value = 0
+
+    def cancel(self) -> None:
+        self.told.append("cancel")
+
+    def update(self) -> None:
+        self.told.append(self.value)
+
+    def consume(self) -> None:
+        self.told.append("consume")
+
+
+@pytest.fixture
+def channel(consumer) -> Channel:
+    consumer.task_consumer = consumer.qos = Channel()
+    return consumer.qos
+
+
+def test_a_window_that_fits_is_left_alone(consumer, channel):
+    consumer._look_around()
+    consumer._line.pace.note(TASK, 60.0)
+    consumer._look_around()
+    assert channel.told == []
+
+
+def test_the_broker_is_told_of_a_new_window_before_anything_is_consumed_with_it(consumer, channel):
+    consumer._line.pace.note(TASK, 0.0)
+    consumer._look_around()
+    assert channel.told == ["cancel", consumer._window.size, "consume"]
+    assert consumer._window.size > 100
+
+
+def test_what_a_narrower_window_does_not_hold_goes_back_to_its_queue(consumer, channel):
+    consumer._line.pace.note(TASK, 0.0)
+    consumer._look_around()
+    consumer.pool.num_processes = 0
+    messages = arrive(consumer, *(envelope() for _ in range(5)))
+    consumer._line.pace = Pace()
+    consumer._line.pace.note(TASK, 60.0)
+    consumer._look_around()
+    assert [message.settled for message in messages] == [None, None, "requeue", "requeue", "requeue"]
+    assert channel.told[3:] == ["cancel", 2, "consume"]
+
+
+@pytest.fixture
+def stuck(consumer, monkeypatch) -> list[Request]:
+    """Attempts that wait behind others which take long."""
+    requests = [Request(consumer, arrive(consumer, envelope())[0]) for _ in range(4)]
+    consumer._unclaimed.clear()
+    consumer._line.join(requests)
+    for turn in consumer.started:
+        turn.accepted = True
+        turn._since -= MOST_PATIENCE_SECONDS + 1
+    return requests
+
+
+def test_what_waits_where_every_slot_is_taken_for_long_is_given_to_another_worker(
+    consumer, channel, stuck, monkeypatch
+):
+    back: list[Any] = []
+    monkeypatch.setattr(room, "hand_back", lambda attempts, why: back.extend(attempts))
+    consumer._look_around()
+    assert back == [(request.job.pk, 1) for request in stuck[2:]]
+    assert [request.message.settled for request in stuck] == [None, None, "ack", "ack"]
+
+
+def test_what_can_not_be_given_away_waits_on(consumer, channel, stuck, monkeypatch):
+    def away(attempts, why):
         raise OperationalError("away")
 
-    monkeypatch.setattr(room, "record", away)
-    for _ in range(4):
-        consumer._record(Request(), DONE)
-    for _ in range(5):
-        assert len(consumer.timer.later) == 1
-        consumer.timer.later.pop()()
-    assert len(consumer._unrecorded) == 4
+    monkeypatch.setattr(room, "hand_back", away)
+    consumer._look_around()
+    assert list(consumer._line.waiting) == stuck[2:]
+    assert [request.message.settled for request in stuck] == [None] * 4
+
+
+def test_a_stopping_worker_gives_back_what_it_has_not_claimed(consumer, monkeypatch):
+    monkeypatch.setattr(room.Consumer, "stop", lambda self: None)
+    messages = arrive(consumer, envelope(), envelope())
+    consumer.stop()
+    assert [message.settled for message in messages] == ["requeue", "requeue"]
+    assert not consumer.holds_messages
+
+
+def test_what_no_child_had_begun_when_the_connection_broke_is_handed_back(consumer, stuck, monkeypatch):
+    back: list[Any] = []
+    monkeypatch.setattr(room, "hand_back", lambda attempts, why: back.extend(attempts))
+    monkeypatch.setattr(room.Consumer, "on_close", lambda self: None)
+    consumer.started[1].accepted = False
+    consumer.on_close()
+    assert back == [(stuck[number].job.pk, 1) for number in (1, 2, 3)]

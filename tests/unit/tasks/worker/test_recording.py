@@ -1,13 +1,17 @@
+from datetime import timedelta
+from typing import Any
+
 import pytest
-from django.db import connection
+from django.db import DataError, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from tasks.api import JobCancelled, PermanentError, RetryPolicy, cancel
 from tasks.models import DeadLetter, Job
 from tasks.states import JobState
+from tasks.worker import recording
 from tasks.worker.outcome import Outcome
-from tasks.worker.recording import Ended, record
+from tasks.worker.recording import HELD, Ended, record
 from tests.unit.tasks.factories import kinds, make_job
 
 pytestmark = pytest.mark.django_db
@@ -95,11 +99,195 @@ def test_an_error_that_no_database_can_keep_is_kept_readable():
     assert DeadLetter.objects.get().error == "a\\0b \\ud800"
 
 
-def test_many_outcomes_share_a_transaction():
-    jobs = [make_job(JobState.RUNNING) for _ in range(3)]
-    outcomes = [Outcome(succeeded=True), failed(ValueError("x")), failed(PermanentError("y"))]
-    reached = record([Ended(job, outcome, "w") for job, outcome in zip(jobs, outcomes, strict=True)])
-    assert reached == [JobState.SUCCEEDED, JobState.RETRYING, JobState.DEAD]
+def record_all(*ends: tuple[Job, Outcome]) -> list[Any]:
+    return record([Ended(job, outcome, "w@test") for job, outcome in ends])
+
+
+def running(count: int) -> list[Job]:
+    return [make_job(JobState.RUNNING) for _ in range(count)]
+
+
+def states(jobs: list[Job]) -> list[str]:
+    return [Job.objects.get(pk=job.pk).state for job in jobs]
+
+
+def succeeded(result: Any = None) -> Outcome:
+    return Outcome(succeeded=True, result=result)
+
+
+def test_each_of_a_group_comes_to_what_it_would_come_to_alone():
+    jobs = running(6)
+    cancel(jobs[4].pk)
+    ends = [
+        succeeded(1),
+        failed(ValueError("x")),
+        failed(PermanentError("y")),
+        succeeded([2]),
+        failed(ValueError("z")),
+        succeeded(None),
+    ]
+    expected = [
+        JobState.SUCCEEDED,
+        JobState.RETRYING,
+        JobState.DEAD,
+        JobState.SUCCEEDED,
+        JobState.CANCELLED,
+        JobState.SUCCEEDED,
+    ]
+    assert record_all(*zip(jobs, ends, strict=True)) == expected
+    assert states(jobs) == expected
+    assert [kinds(job)[-1] for job in jobs] == [str(state) for state in expected]
+    assert [Job.objects.get(pk=job.pk).result for job in jobs] == [1, None, None, [2], None, None]
+
+
+def test_a_group_of_successes_costs_no_more_than_one(django_assert_max_num_queries):
+    jobs = running(50)
+    with django_assert_max_num_queries(6):
+        reached = record_all(*((job, succeeded(number)) for number, job in enumerate(jobs)))
+    assert reached == [JobState.SUCCEEDED] * 50
+    assert TaskResult.objects.filter(status="SUCCESS").count() == 50
+
+
+def test_a_success_clears_what_was_said_of_earlier_attempts():
+    job = make_job(JobState.RUNNING, attempt=2, error="ValueError: before", progress_note="half")
+    assert end(job, succeeded("x")) == JobState.SUCCEEDED
+    assert (job.error, job.progress_note) == ("", "")
+    assert abs(job.finished_at - timezone.now()) < timedelta(seconds=10)
+    shown = TaskResult.objects.get()
+    assert (shown.task_name, shown.result, shown.date_started) == (job.task, '"x"', job.started_at)
+
+
+def test_late_ones_among_a_group_are_told_and_change_nothing():
+    in_time, moved_on, ended = make_job(JobState.RUNNING), make_job(JobState.RUNNING, attempt=2), make_job()
+    late = [Job(pk=job.pk, task=job.task, attempt=1, queue=job.queue) for job in (moved_on, ended)]
+    reached = record_all((late[0], succeeded("late")), (in_time, succeeded("x")), (late[1], succeeded("late")))
+    assert reached == [None, JobState.SUCCEEDED, None]
+    assert states([moved_on, in_time, ended]) == [JobState.RUNNING, JobState.SUCCEEDED, JobState.QUEUED]
+    assert [kinds(job) for job in (moved_on, in_time, ended)] == [["duplicate"], ["succeeded"], ["duplicate"]]
+
+
+def test_an_outcome_that_comes_again_is_a_duplicate():
+    job = make_job(JobState.RUNNING)
+    assert [end(job, succeeded("x")), end(job, succeeded("again"))] == [JobState.SUCCEEDED, None]
+    assert (job.result, kinds(job), TaskResult.objects.get().result) == ("x", ["succeeded", "duplicate"], '"x"')
+
+
+def test_of_one_job_at_two_attempts_in_a_group_the_one_at_hand_counts():
+    job = make_job(JobState.RUNNING, attempt=2)
+    late = Job(pk=job.pk, task=job.task, attempt=1, queue=job.queue)
+    assert record_all((late, succeeded("late")), (job, succeeded("x"))) == [None, JobState.SUCCEEDED]
+    job.refresh_from_db()
+    assert (job.result, sorted(kinds(job))) == ("x", ["duplicate", "succeeded"])
+
+
+def test_a_pruned_job_in_a_group_costs_the_others_nothing():
+    pruned, kept = running(2)
+    stale = Job.objects.get(pk=pruned.pk)
+    pruned.delete()
+    assert record_all((stale, succeeded()), (kept, succeeded())) == [None, JobState.SUCCEEDED]
+
+
+# Rows that are held, and outages
+
+
+postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite never holds a single row")
+
+
+@postgresql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("outcome", [succeeded("x"), failed(ValueError("x")), failed(PermanentError("x"))])
+def test_a_held_row_holds_its_own_outcome_and_no_other(second_connection, outcome):
+    held, *others = running(4)
+    second_connection("SELECT 1 FROM tasks_job WHERE id = %s FOR UPDATE", held.pk)
+    ends = [succeeded(1), failed(ValueError("no")), failed(PermanentError("no"))]
+
+    reached = record_all((held, outcome), *zip(others, ends, strict=True))
+
+    assert reached == [HELD, JobState.SUCCEEDED, JobState.RETRYING, JobState.DEAD]
+    assert (states([held]), kinds(held), TaskResult.objects.count()) == ([JobState.RUNNING], [], 3)
+
+
+@postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_held_outcome_is_recorded_once_its_row_is_free(second_connection):
+    (job,) = running(1)
+    second_connection("SELECT 1 FROM tasks_job WHERE id = %s FOR UPDATE", job.pk)
+    assert record_all((job, succeeded("x"))) == [HELD]
+    second_connection("COMMIT")
+    assert record_all((job, succeeded("x"))) == [JobState.SUCCEEDED]
+    assert kinds(job) == ["succeeded"]
+
+
+@pytest.mark.parametrize("outage", [OperationalError("away"), InterfaceError("closed")])
+def test_with_the_database_away_all_of_a_group_is_held(monkeypatch, outage):
+    jobs = running(2)
+
+    def away(*_: Any, **__: Any) -> None:
+        raise outage
+
+    monkeypatch.setattr(recording._SUCCEED, "run", away)
+    assert record_all((jobs[0], succeeded()), (jobs[1], failed(ValueError("x")))) == [HELD, HELD]
+    monkeypatch.undo()
+    again = record_all((jobs[0], succeeded()), (jobs[1], failed(ValueError("x"))))
+    assert again == [JobState.SUCCEEDED, JobState.RETRYING]
+
+
+def test_an_outage_in_the_middle_of_a_group_holds_what_it_met(monkeypatch):
+    first, second, third = running(3)
+    real = recording._record
+
+    def away_for_the_second(ended: Ended) -> Any:
+        if ended.job.pk == second.pk:
+            raise OperationalError("away")
+        return real(ended)
+
+    monkeypatch.setattr(recording, "_record", away_for_the_second)
+    error = failed(ValueError("x"))
+    assert record_all((first, error), (second, error), (third, error)) == [JobState.RETRYING, HELD, JobState.RETRYING]
+    assert states([first, second, third]) == [JobState.RETRYING, JobState.RUNNING, JobState.RETRYING]
+
+
+# Outcomes that no row can hold
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite takes any text")
+@pytest.mark.django_db(transaction=True)
+def test_a_result_that_the_database_refuses_spoils_no_other():
+    jobs = running(3)
+    reached = record_all((jobs[0], succeeded("a")), (jobs[1], succeeded("nul \0")), (jobs[2], succeeded("c")))
+    assert reached == [JobState.SUCCEEDED, JobState.DEAD, JobState.SUCCEEDED]
+    assert states(jobs) == reached
+    assert [kinds(job) for job in jobs] == [["succeeded"], ["dead"], ["succeeded"]]
+    assert DeadLetter.objects.get().job_id == jobs[1].pk
+
+
+@pytest.mark.parametrize("error", [DataError("out of range"), OverflowError("too large"), ZeroDivisionError()])
+def test_an_outcome_that_no_row_can_hold_ends_its_job(monkeypatch, error):
+    (job,) = running(1)
+    real = recording._record
+
+    def refuse_the_first(ended: Ended) -> Any:
+        monkeypatch.undo()
+        with transaction.atomic():
+            real(ended)
+            raise error
+
+    monkeypatch.setattr(recording, "_record", refuse_the_first)
+    assert end(job, failed(ValueError("x"))) == JobState.DEAD
+    letter = DeadLetter.objects.get(job=job)
+    assert (letter.reason, letter.error_type, kinds(job)) == ("permanent", type(error).__name__, ["dead"])
+
+
+def test_an_outcome_that_can_not_be_recorded_at_all_still_comes_to_something(monkeypatch):
+    """DEAD rejects its message: it never keeps its slot of the prefetch window."""
+    (job,) = running(1)
+
+    def refuse(ended: Ended) -> Any:
+        raise DataError("worse")
+
+    monkeypatch.setattr(recording, "_record", refuse)
+    assert end(job, failed(ValueError("x"))) == JobState.DEAD
+    assert job.state == JobState.RUNNING, "it is left to supervision"
 
 
 def test_an_outcome_that_comes_after_its_job_was_pruned_is_let_go():

@@ -1,0 +1,1 @@
+"""A Django app with the row that a project without a platform writes for each job."""
