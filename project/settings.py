@@ -37,7 +37,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "project.problems.ProblemMiddleware",
-    "django.middleware.security.SecurityMiddleware",
+    "project.middleware.BrowserSecurity",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "project.middleware.BrowserSession",
     "django.middleware.common.CommonMiddleware",
@@ -46,6 +46,8 @@ MIDDLEWARE = [
     "project.middleware.BrowserMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+SILENCED_SYSTEM_CHECKS = ["security.W001"]  # it looks for SecurityMiddleware by its own name
 
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
