@@ -511,6 +511,15 @@ def test_a_line_that_moves_in_one_slot_is_not_stuck(open_shop, clock):
     assert not shop.line.is_stuck
 
 
+def test_a_line_is_not_stuck_once_the_pool_has_grown(open_shop, clock):
+    shop = open_shop(1)
+    shop.line.join(requests("ab", share=1.0))
+    clock.now += MOST_PATIENCE_SECONDS + 1
+    assert shop.line.is_stuck
+    shop.slots = 2
+    assert not shop.line.is_stuck
+
+
 def test_what_leaves_the_line_is_not_run_by_it(open_shop):
     shop = open_shop(1)
     attempts = requests("abc", share=1.0)
