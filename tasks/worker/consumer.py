@@ -21,6 +21,7 @@ from tasks.topology import PRIORITY_QUEUE, TOPOLOGY
 from tasks.worker.claiming import Answer, Claim, claim, hand_back
 from tasks.worker.deliveries import Deliveries
 from tasks.worker.envelope import Envelope, WrongMessage, read_envelope
+from tasks.worker.journal import PAGES
 from tasks.worker.outcome import Outcome
 from tasks.worker.recorder import Recorder
 from tasks.worker.recording import OUTAGE, Reached
@@ -212,9 +213,9 @@ class JobConsumer(Consumer):
 
     def _slots(self) -> int:
         """How many turns the pool runs at once; a worker that is stopping begins none."""
-        return (
-            0 if self.controller.shutdown.asked else max(self.controller.max_concurrency or 0, self.pool.num_processes)
-        )
+        if self.controller.shutdown.asked:
+            return 0
+        return min(PAGES, max(self.controller.max_concurrency or 0, self.pool.num_processes))
 
     def _start(self, turn: Turn) -> None:
         self.on_task_request(turn)
