@@ -105,7 +105,9 @@ WITH job AS (
     INSERT INTO tasks_jobevent (job_id, kind, attempt, at, detail)
     SELECT
         id, state, 0, created_at,
-        CASE WHEN due_at IS NULL THEN '{}' ELSE jsonb_build_object('due_at', due_at) END
+        CASE WHEN due_at IS NULL THEN '{}' ELSE jsonb_build_object(
+            'due_at', to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
+        ) END
     FROM job
 )
 SELECT id, created_at, queued_at, due_at FROM job
@@ -201,7 +203,7 @@ def _first_event(new: NewJob, at: Moments) -> dict[str, Any]:
 
 
 def _detail(at: Moments) -> dict[str, str]:
-    return {"due_at": at.due_at.isoformat()} if at.due_at else {}
+    return {"due_at": at.due_at.isoformat(timespec="microseconds")} if at.due_at else {}
 
 
 def _job(new: NewJob, at: Moments) -> Job:

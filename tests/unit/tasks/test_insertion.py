@@ -74,6 +74,8 @@ def test_every_way_keeps_what_it_was_given(way, payload, words, key):
     [
         {},
         {"due_at": SOON},
+        {"due_at": SOON.replace(microsecond=0)},
+        {"due_at": SOON.replace(microsecond=120)},
         {"due_at": SOON, "expires_at": SOON + timedelta(seconds=1)},
         {"correlation_id": ODD, "requested_by": ODD, "payload": as_text({"text": ODD}), "metadata": as_text({ODD: 1})},
         {"priority": "high", "queue": "priority-queue"},
