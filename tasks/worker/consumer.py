@@ -1,5 +1,6 @@
 """Celery's consumer, hardened: garbage becomes a dead letter, a duplicate is dropped, the rest is claimed and run."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -102,6 +103,7 @@ class JobConsumer(Consumer):
         self._unclaimed.clear()  # of an earlier connection: they are delivered again
         self._will_claim = False  # a loop that failed may have lost its timers
         self._window = Window(self.initial_prefetch_count)
+        self._looked_at = time.monotonic()
         self.timer.call_repeatedly(LOOK_SECONDS, self._look_around)
         return self._on_message
 
@@ -222,6 +224,10 @@ class JobConsumer(Consumer):
 
     def _look_around(self) -> None:
         """What waits behind something long is run by another slot, and where none is free by another worker."""
+        now = time.monotonic()
+        late, self._looked_at = now - self._looked_at > 4 * LOOK_SECONDS, now
+        if late:  # this thread was held up, and has not heard of what ended meanwhile
+            return
         self._line.unstick()
         if self._line.is_stuck:
             self._give_away(self._line.leave(), why="what runs before it turned out long")
