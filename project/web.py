@@ -15,6 +15,8 @@ from multiprocessing.connection import wait
 from multiprocessing.util import Finalize
 from typing import Any
 
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponse
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server import Server
@@ -57,7 +59,22 @@ def begin_worker() -> Callable[..., Any]:
         threading.Thread(target=_stop_with, args=[server], name="server-watch", daemon=True).start()
     from project.wsgi import application
 
-    return application
+    return in_one_piece(application)
+
+
+def in_one_piece(application: WSGIHandler) -> Callable[..., Any]:
+    """The same application, whose answers are one piece where they can be: Granian sends a list at once, and asks for
+    anything else piece by piece, back and forth between its threads."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        response = application(environ, start_response)
+        if not isinstance(response, HttpResponse):
+            return response
+        body = [response.content]
+        response.close()
+        return body
+
+    return answer
 
 
 def _stop_with(server: Any) -> None:

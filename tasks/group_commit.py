@@ -34,7 +34,7 @@ class GroupCommit(Generic[Row, Answer]):
             self._waiting.append(caller)
             leads, self._has_leader = not self._has_leader, True
         if not leads:
-            caller.called.wait()
+            caller.called.acquire()
         if not caller.is_settled:
             self._lead()
         return caller.result()
@@ -49,8 +49,8 @@ class GroupCommit(Generic[Row, Answer]):
             with self._lock:
                 self._has_leader = bool(self._waiting)
                 next_leader = self._waiting[:1]
-            for caller in group + next_leader:
-                caller.called.set()
+            for caller in group[1:] + next_leader:
+                caller.called.release()
 
     def _settle(self, group: "list[_Caller[Row, Answer]]") -> None:
         try:
@@ -78,7 +78,8 @@ class _Caller(Generic[Row, Answer]):
 
     def __init__(self, row: Row):
         self.row = row
-        self.called = threading.Event()
+        self.called = threading.Lock()
+        self.called.acquire()
         self.is_settled = False
         self._answer: Answer | None = None
         self._error: Exception | None = None

@@ -6,14 +6,13 @@ from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
-from ninja.errors import HttpError
 from pydantic import BaseModel, Field, SkipValidation, ValidationError
 from typing_extensions import TypedDict
 
 from tasks.batches import store_batch
 from tasks.dispatch import JobRequest, prepare
 from tasks.errors import InvalidJob
-from tasks.http import idempotency
+from tasks.http import body, idempotency
 from tasks.http.access import allowed
 from tasks.http.problems import description, of_invalid_job, respond
 from tasks.http.schemas import BatchOut, JobIn, answer, shown_batch
@@ -58,26 +57,26 @@ class BatchAnswer(TypedDict):
     response={202: BatchAnswer},
     auth=allowed("jobs:write"),
     summary=f"Accept up to {MOST_JOBS:,} jobs",
-    openapi_extra=idempotency.documented(
-        "The same key and body answer with the same batch and jobs.", max_length=MAX_KEY
-    ),
+    openapi_extra={
+        **idempotency.documented("The same key and body answer with the same batch and jobs.", max_length=MAX_KEY),
+        **body.documented(BatchIn),
+    },
 )
-def create_batch(request: HttpRequest, body: BatchIn) -> HttpResponse:
+def create_batch(request: HttpRequest) -> HttpResponse:
     """The accepted jobs are durable when this answers. Where every job is refused, the answer is a problem whose
     ``rejected`` says why, and there is no batch."""
-    if request.content_type != "application/json":
-        raise HttpError(415, "the body is application/json")
+    given = body.read(request, BatchIn)
     key = idempotency.key_of(request, max_length=MAX_KEY)
     caller: str = request.auth  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
     batch = Batch(
-        name=body.name,
+        name=given.name,
         requested_by=caller,
         idempotency_key=key,
         digest=sha256(request.body).hexdigest() if key else "",
     )
     prepared: dict[int, NewJob] = {}
     rejected: dict[int, dict[str, Any]] = {}
-    for index, item in enumerate(body.jobs):
+    for index, item in enumerate(given.jobs):
         try:
             prepared[index] = prepare(_request(BatchJobIn.model_validate(item), index, batch))
         except ValidationError as error:

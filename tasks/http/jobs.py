@@ -4,10 +4,9 @@ from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
-from ninja.errors import HttpError
 
 from tasks.dispatch import enqueue
-from tasks.http import idempotency
+from tasks.http import body, idempotency
 from tasks.http.access import allowed
 from tasks.http.schemas import JobIn, JobOut, answer, shown
 from tasks.models import Job
@@ -20,12 +19,14 @@ router = Router(tags=["jobs"])
     response={202: JobOut},
     auth=allowed("jobs:write"),
     summary="Accept a job",
-    openapi_extra=idempotency.documented("The same key for the same task answers with the same job."),
+    openapi_extra={
+        **idempotency.documented("The same key for the same task answers with the same job."),
+        **body.documented(JobIn),
+    },
 )
-def create_job(request: HttpRequest, job: JobIn) -> HttpResponse:
+def create_job(request: HttpRequest) -> HttpResponse:
     """The job is durable when this answers, whether or not the broker can be reached."""
-    if request.content_type != "application/json":
-        raise HttpError(415, "the body is application/json")
+    job = body.read(request, JobIn)
     accepted = enqueue(
         job.task,
         job.payload,

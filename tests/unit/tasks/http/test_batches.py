@@ -196,7 +196,7 @@ def test_strangers_are_not_let_in(client):
 
 
 def test_the_schema_shows_what_a_job_of_a_batch_is(client):
-    schemas = client.get("/api/v1/openapi.json").json()["components"]["schemas"]
-    jobs = schemas["BatchIn"]["properties"]["jobs"]
+    operation = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/jobs/batch"]["post"]
+    jobs = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]["jobs"]
     assert (jobs["minItems"], jobs["maxItems"]) == (1, 1000)
     assert {"task", "payload", "idempotency_key"} <= set(jobs["items"]["properties"])
