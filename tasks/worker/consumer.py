@@ -1,5 +1,6 @@
 """Celery's consumer, hardened: garbage becomes a dead letter, a duplicate is dropped, the rest is claimed and run."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from tasks.topology import PRIORITY_QUEUE, TOPOLOGY
 from tasks.worker.claiming import Answer, Claim, claim, hand_back
 from tasks.worker.deliveries import Deliveries
 from tasks.worker.envelope import Envelope, WrongMessage, read_envelope
+from tasks.worker.journal import PAGES
 from tasks.worker.outcome import Outcome
 from tasks.worker.recorder import Recorder
 from tasks.worker.recording import OUTAGE, Reached
@@ -101,6 +103,7 @@ class JobConsumer(Consumer):
         self._unclaimed.clear()  # of an earlier connection: they are delivered again
         self._will_claim = False  # a loop that failed may have lost its timers
         self._window = Window(self.initial_prefetch_count)
+        self._looked_at = time.monotonic()
         self.timer.call_repeatedly(LOOK_SECONDS, self._look_around)
         return self._on_message
 
@@ -212,15 +215,19 @@ class JobConsumer(Consumer):
 
     def _slots(self) -> int:
         """How many turns the pool runs at once; a worker that is stopping begins none."""
-        return (
-            0 if self.controller.shutdown.asked else max(self.controller.max_concurrency or 0, self.pool.num_processes)
-        )
+        if self.controller.shutdown.asked:
+            return 0
+        return min(PAGES, max(self.controller.max_concurrency or 0, self.pool.num_processes))
 
     def _start(self, turn: Turn) -> None:
         self.on_task_request(turn)
 
     def _look_around(self) -> None:
         """What waits behind something long is run by another slot, and where none is free by another worker."""
+        now = time.monotonic()
+        late, self._looked_at = now - self._looked_at > 4 * LOOK_SECONDS, now
+        if late:  # this thread was held up, and has not heard of what ended meanwhile
+            return
         self._line.unstick()
         if self._line.is_stuck:
             self._give_away(self._line.leave(), why="what runs before it turned out long")

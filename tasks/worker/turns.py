@@ -60,6 +60,7 @@ class Turn:
         self.requests = list(requests)
         self.accepted = False
         """Whether a child has it."""
+        self._over = False
         self._on_end = on_end
         self._page = Page.open()
         self._long = requests[0].share == 1
@@ -94,9 +95,7 @@ class Turn:
     def abandon(self) -> list[AttemptRequest]:
         """The attempts of a turn that the pool has forgotten. A child may be about to begin it all the same."""
         self._page.cut()
-        self._page.close()
-        requests, self.requests = self.requests, []
-        return requests
+        return self._leave()
 
     def take_back(self) -> list[AttemptRequest]:
         """What has not begun, no longer part of the turn."""
@@ -128,16 +127,21 @@ class Turn:
 
     def _blame(self, how: Callable[[AttemptRequest], Outcome]) -> None:
         """The first attempt without an outcome ended its process; those after it never began."""
-        if not self.requests:  # a hard limit is told twice, as a failure and as a timeout
+        if self._over:  # a hard limit is told twice, as a failure and as a timeout
             return
         self._page.cut()
         outcomes = self._page.outcomes()
         self._end([*outcomes, *(how(request) for request in self.requests[len(outcomes) :][:1])])
 
     def _end(self, outcomes: Sequence[Outcome]) -> None:
-        requests, self.requests = self.requests, []
-        self._page.close()
+        requests = self._leave()
         self._on_end(self, list(zip(requests, outcomes, strict=False)), requests[len(outcomes) :])
+
+    def _leave(self) -> list[AttemptRequest]:
+        self._over = True
+        self._page.close()
+        requests, self.requests = self.requests, []
+        return requests
 
 
 class Line:
@@ -202,7 +206,7 @@ class Line:
 
     def unstick(self) -> None:
         """Take back what waits behind an attempt that turns out long."""
-        for turn in self._turns:
+        for turn in tuple(self._turns):
             if turn.is_long and len(turn.requests) > 1:
                 self.join(turn.take_back(), first=True)
 

@@ -98,6 +98,7 @@ class Scene:
 
     def restart_the_dead(self) -> None:
         """Start again whoever has killed itself at a place of ours (failpoints.py)."""
+        wait_for(lambda: any(process.ended_by_itself for process in self.processes), "its death")
         for process in self.processes:
             if process.ended_by_itself:
                 process.start()

@@ -109,5 +109,6 @@ def offspring(payload: Probe, context: JobContext) -> None:
 def deafen(state: Any) -> None:
     """Make a worker look alive and consume nothing: the broker no longer counts it as a consumer."""
     consumer = state.consumer.task_consumer
+    state.consumer._consume_anew = lambda: None  # else it is heard of again when its window changes
     for tag in list(consumer._active_tags.values()):
         consumer.channel.basic_cancel(tag)

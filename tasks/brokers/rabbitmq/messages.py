@@ -34,11 +34,7 @@ def job_properties(message: JobMessage) -> dict[str, Any]:
             "task": message.task,
             "id": message.id,
             "root_id": str(message.job_id),
-            "parent_id": None,
-            "group": None,
             "retries": message.attempt - 1,
-            "argsrepr": "()",
-            "kwargsrepr": "{}",
         },
     }
 

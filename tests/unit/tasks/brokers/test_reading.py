@@ -116,10 +116,17 @@ def test_a_stream_that_ends_with_a_chunk_is_not_waited_on(broker, connection, mo
     assert connection.bodies == [b"exactly"]
 
 
-def test_with_nothing_there_it_returns(connection):
+def test_with_nothing_there_it_does_not_wait(connection):
+    sock, waits = connection.transport.sock, []
+
+    def receive(size: int) -> bytes:
+        waits.append(sock.gettimeout())
+        return sock.recv(size)
+
+    connection.transport._quick_recv = receive
     read_received(connection)
-    assert connection.bodies == []
-    assert connection.transport.sock.gettimeout() == SLOW_SECONDS, "the socket is as it was"
+    assert (connection.bodies, waits) == ([], [0])
+    assert sock.gettimeout() == SLOW_SECONDS, "it is as it was"
 
 
 def test_a_connection_that_was_closed_raises(broker, connection):

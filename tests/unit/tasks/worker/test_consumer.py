@@ -1,6 +1,7 @@
 """What the consumer does with messages, claims and outcomes when the database, or one of them, is not what it should
 be."""
 
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -103,6 +104,7 @@ def consumer(monkeypatch):
         on_free_slot=bare._claim_waiting,
     )
     bare._window, bare.initial_prefetch_count = Window(2), 2
+    bare._looked_at = time.monotonic()
     bare.hostname, bare.timer, bare.messages_arrived = "w@test", Timer(), 0
     bare.blueprint, bare.soon = SimpleNamespace(state=RUN), deque()
     bare.call_soon = lambda call, *arguments: bare.soon.append((call, arguments))
@@ -244,7 +246,7 @@ def test_messages_wait_for_the_database_with_one_timer_however_many_there_are(co
         arrive(consumer, each)
         turn_of_the_loop(consumer)
     assert consumer.holds_messages
-    for still_away in (True, True, False):
+    for still_away in (True, False):
         (again,) = consumer.timer.later
         consumer.timer.later.clear()
         away[0] = still_away
@@ -268,6 +270,22 @@ def test_only_as_much_is_claimed_as_there_are_free_slots_the_urgent_first(consum
     consumer.started[0]._on_return([DONE])
     turn_of_the_loop(consumer)
     assert asked[3:] == [plain[1]]
+
+
+@pytest.mark.parametrize(("running", "claimed"), [(0, 3), (1, 2), (2, 1), (3, 0)])
+def test_of_attempts_that_nobody_knows_only_as_many_are_claimed_as_slots_are_free_now(
+    consumer, asked, running, claimed
+):
+    """Whatever room there is ahead of short turns."""
+    consumer.pool.num_processes = 3
+    consumer._line.pace.note("probe.short", 0.0)
+    for _ in range(running):
+        (message,) = arrive(consumer, envelope())
+        consumer._line.join([Request(consumer, message, Job(pk=uuid.uuid4(), task="probe.short", attempt=1))])
+    consumer._unclaimed.clear()
+    arrive(consumer, *(envelope() for _ in range(5)))
+    turn_of_the_loop(consumer)
+    assert len(asked) == claimed
 
 
 def test_of_short_attempts_one_turn_is_claimed_ahead_for_each_slot(consumer, asked):
@@ -406,6 +424,17 @@ def test_what_a_narrower_window_does_not_hold_goes_back_to_its_queue(consumer, c
     assert channel.told[3:] == ["cancel", 2, "consume"]
 
 
+def test_what_waits_behind_something_long_is_run_by_another_slot(consumer, channel):
+    consumer._line.pace.note(TASK, 0.0)
+    consumer.pool.num_processes = 1
+    requests = [Request(consumer, message) for message in arrive(consumer, envelope(), envelope())]
+    consumer._line.join(requests)
+    consumer.started[0]._since -= MOST_PATIENCE_SECONDS
+    consumer.pool.num_processes = 2
+    consumer._look_around()
+    assert [turn.requests for turn in consumer.started] == [[], requests]
+
+
 @pytest.fixture
 def stuck(consumer, monkeypatch) -> list[Request]:
     """Attempts that wait behind others which take long."""
@@ -426,6 +455,13 @@ def test_what_waits_where_every_slot_is_taken_for_long_is_given_to_another_worke
     consumer._look_around()
     assert back == [(request.job.pk, 1) for request in stuck[2:]]
     assert [request.message.settled for request in stuck] == [None, None, "ack", "ack"]
+
+
+def test_a_look_that_comes_late_judges_nobody(consumer, channel, stuck, monkeypatch):
+    monkeypatch.setattr(room, "hand_back", lambda attempts, why: pytest.fail("nothing is given away"))
+    consumer._looked_at -= 10
+    consumer._look_around()
+    assert list(consumer._line.waiting) == stuck[2:]
 
 
 def test_what_can_not_be_given_away_waits_on(consumer, channel, stuck, monkeypatch):

@@ -478,6 +478,31 @@ def test_what_waits_behind_something_long_is_run_by_another_slot(open_shop, cloc
     assert shop.shared == ["abc", "def", "bc"]
 
 
+def test_what_waits_behind_something_long_is_run_at_once_by_a_slot_that_is_free(open_shop, clock):
+    shop = open_shop(2)
+    shop.line.join(requests("abcdef"))  # abc, def
+    shop.started[0].child.accept().begin()
+    shop.started[1].child.run(3).come_back()
+    shop.turn_of_the_loop()
+    clock.now += PATIENCE_SECONDS + 0.1
+    shop.line.unstick()
+    assert shop.shared == ["abc", "def", "bc"]
+
+
+def test_a_slot_whose_turn_was_taken_back_whole_is_free_once_its_child_is_gone(open_shop, clock):
+    shop = open_shop(1)
+    attempts = requests("abc")
+    shop.line.join(attempts)
+    child = shop.started[0].child.accept()
+    clock.now += PATIENCE_SECONDS + 0.1
+    shop.line.unstick()
+    assert not child.begin()
+    child.die()
+    shop.turn_of_the_loop()
+    assert shop.shared == ["abc", "abc"]
+    assert [attempt.ended for attempt in attempts] == [[], [], []], "nobody ran, so nobody is blamed"
+
+
 def test_what_takes_a_moment_is_left_alone(open_shop, clock):
     shop = open_shop(1)
     shop.line.join(requests("abc"))
@@ -508,6 +533,15 @@ def test_a_line_that_moves_in_one_slot_is_not_stuck(open_shop, clock):
     clock.now += MOST_PATIENCE_SECONDS + 1
     shop.started[0].child.run(1).come_back()
     shop.turn_of_the_loop()
+    assert not shop.line.is_stuck
+
+
+def test_a_line_is_not_stuck_once_the_pool_has_grown(open_shop, clock):
+    shop = open_shop(1)
+    shop.line.join(requests("ab", share=1.0))
+    clock.now += MOST_PATIENCE_SECONDS + 1
+    assert shop.line.is_stuck
+    shop.slots = 2
     assert not shop.line.is_stuck
 
 
