@@ -57,7 +57,8 @@ class JobConsumer(Consumer):
         self._unclaimed: deque[Arrived] = deque()
         self._will_claim = False
         self._deliveries = Deliveries((), several_at_once=False)
-        self._recorder = Recorder(settle=lambda ended: self._soon(self._settle, ended))
+        self._committed: deque[tuple[AttemptRequest, Outcome, Reached]] = deque()
+        self._recorder = Recorder(settle=self._on_committed)
         self._line = Line(
             start=self._start,
             slots=self._slots,
@@ -90,7 +91,8 @@ class JobConsumer(Consumer):
             raise ConnectionError(str(error)) from error  # Celery's own retry begins anew
         finally:
             broker.close()
-        if self.hub and connected.transport.driver_type == "amqp":
+        self._reads_itself = bool(self.hub) and connected.transport.driver_type == "amqp"
+        if self._reads_itself:
             self.hub.add_reader(connected.connection.sock, read_received, connected.connection)
         return connected
 
@@ -243,6 +245,8 @@ class JobConsumer(Consumer):
         self.qos.value = self._window.size
         self.qos.update()
         self.task_consumer.consume()
+        if self._reads_itself:  # what came together with the last answer is in the client's hands already
+            self._soon(read_received, self.connection.connection)
 
     def _give_away(self, requests: Sequence[AttemptRequest], *, why: str) -> None:
         try:
@@ -269,6 +273,15 @@ class JobConsumer(Consumer):
         if lost and not shutdown.interrupts:
             self._give_away(lost, why="its process ended while the worker was stopping")
         self._recorder.add(ending for ending in endings if ending[0] not in lost)
+
+    def _on_committed(self, ended: Sequence[tuple[AttemptRequest, Outcome, Reached]]) -> None:
+        """Called by the recorder, from its own thread."""
+        self._committed.extend(ended)
+        self._soon(self._settle_committed)
+
+    def _settle_committed(self) -> None:
+        if ended := [self._committed.popleft() for _ in range(len(self._committed))]:
+            self._settle(ended)
 
     def _settle(self, ended: Sequence[tuple[AttemptRequest, Outcome, Reached]]) -> None:
         """The outcomes are committed: now the messages, and Flower."""
@@ -319,6 +332,7 @@ class JobConsumer(Consumer):
         """No message is consumed any more; those that were not claimed go to other workers now, not when the pool has
         drained."""
         super().stop()
+        self._settle_committed()  # the loop has ended before it came to that
         while self._unclaimed:
             self._deliveries.reject(self._unclaimed.popleft().message, requeue=True)
 

@@ -117,19 +117,20 @@ def run_turn(mark: Mark, errands: Sequence[Errand], hostname: str) -> list[Outco
 
     The page is for the case that this never returns. Never raises.
     """
-    page, outcomes = Page(mark), list[Outcome]()
+    page, outcomes, begun = Page(mark), list[Outcome](), 0
     end = time.monotonic() + TURN_SECONDS
     try:
         with sheltered():
             for errand in errands:
-                if not page.begin(len(outcomes) + 1):
+                if not page.begin(begun + 1):
                     break
+                begun += 1
                 outcomes.append(run_attempt(errand, hostname))
                 if not page.keep(outcomes[-1]) or time.monotonic() > end:
                     break
     except Exception as error:  # a time limit that struck between two lines of ours
-        if len(outcomes) < len(errands):
-            outcomes.append(_crash(error, errands[len(outcomes)]))
+        if begun > len(outcomes):
+            outcomes.append(_crash(error, errands[begun - 1]))
     return outcomes
 
 

@@ -19,7 +19,7 @@ _SQLITE = {"now": "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')", "unless_held": "
 _TYPES = {"uuid": "uuid", "integer": "integer", "text": "text", "json": "text"}
 _OUT_OF_SQLITE: dict[str, Callable[[Any], Any]] = {
     "uuid": UUID,
-    "moment": lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC),
+    "moment": lambda moment: datetime.fromisoformat(str(moment)).replace(tzinfo=UTC),
 }
 
 
@@ -68,7 +68,7 @@ class GroupStatement:
         with connection.cursor() as cursor:
             cursor.execute(self._first, values)
             changed = cursor.fetchall()
-            values["changed"] = json.dumps(changed)
+            values["changed"] = json.dumps(changed, default=str)
             for text in self._then:
                 cursor.execute(text, values)
         return [self._answered(dict(zip(self._returning, row, strict=True))) for row in changed]

@@ -6,6 +6,7 @@ not come back, or takes long, does the main process read.
 
 import mmap
 import pickle
+from collections import deque
 from itertools import count
 from struct import Struct
 from typing import NamedTuple
@@ -19,7 +20,7 @@ _NUMBER = Struct("=I")
 _BEGUN, _WRITTEN, _CUT = 8, 12, 16
 
 _memory = mmap.mmap(-1, PAGES * PAGE_BYTES)  # pages nobody writes to cost nothing
-_free = list(range(PAGES))
+_free = deque(range(PAGES))
 _serials = count(1)
 
 
@@ -44,9 +45,9 @@ class Page:
         _HEADER.pack_into(_memory, page._at, page.mark.serial, 0, 0, False)
         return page
 
-    def close(self) -> None:
-        """In the main process: let another turn have it."""
-        _free.append(self.mark.place)
+    def close(self, *, abandoned: bool = False) -> None:
+        """In the main process: let another turn have it, the next one or, where a child may still hold it, the last."""
+        (_free.appendleft if abandoned else _free.append)(self.mark.place)
 
     def begin(self, attempts: int) -> bool:
         """In the child: the turn is about to have begun ``attempts``. False when it was cut short, or is no more."""

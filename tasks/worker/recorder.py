@@ -1,5 +1,6 @@
 """Outcomes on their way into the database, their messages on the way out: recorded, and only then settled."""
 
+import logging
 import threading
 import time
 from collections import deque
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from tasks.worker.outcome import Outcome
 from tasks.worker.recording import HELD, Ended, Reached, record
 from tasks.worker.request import AttemptRequest, Ending
+
+logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
 PAUSE_SECONDS = 1.0
@@ -26,6 +29,7 @@ class Recorder:
         self._new: deque[Ending] = deque()
         self._held: deque[Ending] = deque()
         self._retry_at = 0.0
+        self._busy = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -48,18 +52,26 @@ class Recorder:
         return {request.id for request, _ in (*tuple(self._new), *tuple(self._held))}
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Wait until nothing waits; False when the time ran out."""
+        """Wait until nothing waits and ``settle`` knows of all that is committed; False when the time ran out."""
         with self._changed:
             self._retry_at = 0.0
             self._changed.notify_all()
-            return self._changed.wait_for(lambda: not self, timeout=timeout_seconds)
+            return self._changed.wait_for(lambda: not self and not self._busy, timeout=timeout_seconds)
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 while not (waiting := self._due()):
                     self._changed.wait(PAUSE_SECONDS if self._held else None)
-            self._record(waiting)
+                self._busy = True
+            try:
+                self._record(waiting)
+            except Exception:  # whatever it is, the outcomes that come after it must be recorded
+                logger.exception("outcomes are tried again")
+                time.sleep(PAUSE_SECONDS)
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
 
     def _due(self) -> deque[Ending] | None:
         """What is to be tried now."""
@@ -77,6 +89,5 @@ class Recorder:
                     self._retry_at = time.monotonic() + PAUSE_SECONDS
             for _ in group:  # only now: it is in one of both all the time
                 waiting.popleft()
-            self._changed.notify_all()
         if settled := [(*ending, state) for ending, state in zip(group, reached, strict=True) if state != HELD]:
             self._settle(settled)

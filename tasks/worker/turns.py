@@ -3,6 +3,7 @@
 The way to a pool child and back costs more than a short task itself. How long a task takes is measured, never declared.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -64,7 +65,8 @@ class Turn:
         self._on_end = on_end
         self._page = Page.open()
         self._long = requests[0].share == 1
-        self._since = time.monotonic()
+        self._since: float | None = None
+        self._changing = threading.Lock()  # a pool of threads returns on a thread of its own
 
     @property
     def is_long(self) -> bool:
@@ -73,11 +75,12 @@ class Turn:
 
     @property
     def seconds(self) -> float:
-        """Since when it has its slot."""
-        return time.monotonic() - self._since
+        """How long it has had its slot; 0 while it waits for one, as it may when the pool is about to grow."""
+        return time.monotonic() - self._since if self._since is not None else 0.0
 
     def execute_using_pool(self, pool: Any) -> None:
         """Called by Celery's worker when the pool has a slot for it."""
+        self._since = time.monotonic()
         first = self.requests[0]
         late = TURN_SECONDS if len(self.requests) > 1 else 0  # the last of a turn may begin as late as that
         pool.apply_async(
@@ -95,12 +98,13 @@ class Turn:
     def abandon(self) -> list[AttemptRequest]:
         """The attempts of a turn that the pool has forgotten. A child may be about to begin it all the same."""
         self._page.cut()
-        return self._leave()
+        return self._leave(abandoned=True)
 
     def take_back(self) -> list[AttemptRequest]:
         """What has not begun, no longer part of the turn."""
-        begun = self._page.cut()
-        not_begun, self.requests = self.requests[begun:], self.requests[:begun]
+        with self._changing:
+            begun = self._page.cut()
+            not_begun, self.requests = self.requests[begun:], self.requests[:begun]
         return not_begun
 
     def _on_accepted(self, process_id: int, accepted_at: float) -> None:
@@ -134,13 +138,16 @@ class Turn:
         self._end([*outcomes, *(how(request) for request in self.requests[len(outcomes) :][:1])])
 
     def _end(self, outcomes: Sequence[Outcome]) -> None:
+        if self._over:  # abandoned, and it comes back all the same
+            return
         requests = self._leave()
         self._on_end(self, list(zip(requests, outcomes, strict=False)), requests[len(outcomes) :])
 
-    def _leave(self) -> list[AttemptRequest]:
+    def _leave(self, *, abandoned: bool = False) -> list[AttemptRequest]:
         self._over = True
-        self._page.close()
-        requests, self.requests = self.requests, []
+        self._page.close(abandoned=abandoned)
+        with self._changing:
+            requests, self.requests = self.requests, []
         return requests
 
 

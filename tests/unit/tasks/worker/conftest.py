@@ -9,7 +9,10 @@ from django.db import connection
 
 @pytest.fixture
 def second_connection(db: None) -> Iterator[Callable[..., None]]:
-    """Somebody else's: executes statements in a transaction that stays open until the test is over."""
+    """Somebody else's: executes statements in a transaction that stays open until the test is over. Whoever waits for
+    it fails."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '5s'")
     other = connection.copy()
     other.set_autocommit(False)
 
@@ -20,3 +23,4 @@ def second_connection(db: None) -> Iterator[Callable[..., None]]:
     yield execute
     other.rollback()
     other.close()
+    connection.close()

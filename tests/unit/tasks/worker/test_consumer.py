@@ -104,7 +104,7 @@ def consumer(monkeypatch):
         on_free_slot=bare._claim_waiting,
     )
     bare._window, bare.initial_prefetch_count = Window(2), 2
-    bare._looked_at = time.monotonic()
+    bare._looked_at, bare._committed, bare._reads_itself = time.monotonic(), deque(), False
     bare.hostname, bare.timer, bare.messages_arrived = "w@test", Timer(), 0
     bare.blueprint, bare.soon = SimpleNamespace(state=RUN), deque()
     bare.call_soon = lambda call, *arguments: bare.soon.append((call, arguments))
@@ -429,7 +429,7 @@ def test_what_waits_behind_something_long_is_run_by_another_slot(consumer, chann
     consumer.pool.num_processes = 1
     requests = [Request(consumer, message) for message in arrive(consumer, envelope(), envelope())]
     consumer._line.join(requests)
-    consumer.started[0]._since -= MOST_PATIENCE_SECONDS
+    consumer.started[0]._since = time.monotonic() - MOST_PATIENCE_SECONDS
     consumer.pool.num_processes = 2
     consumer._look_around()
     assert [turn.requests for turn in consumer.started] == [[], requests]
@@ -443,7 +443,7 @@ def stuck(consumer, monkeypatch) -> list[Request]:
     consumer._line.join(requests)
     for turn in consumer.started:
         turn.accepted = True
-        turn._since -= MOST_PATIENCE_SECONDS + 1
+        turn._since = time.monotonic() - MOST_PATIENCE_SECONDS - 1
     return requests
 
 

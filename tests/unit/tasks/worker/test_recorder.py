@@ -199,3 +199,28 @@ def test_outcomes_may_come_from_many_threads(recorder, database, settled):
     eventually(lambda: len(settled) == 800, "all to be settled")
     assert sorted(names(settled)) == list(range(800))
     assert len([thread for thread in threading.enumerate() if thread is recorder._thread]) == 1
+
+
+@pytest.mark.parametrize("where", ["record", "settle"])
+def test_a_fault_in_one_group_keeps_no_later_one_from_being_recorded(monkeypatch, where):
+    faults, settled = [RuntimeError("odd")], []
+
+    def faulty(name):
+        if name == where and faults:
+            raise faults.pop()
+
+    def record(ended):
+        faulty("record")
+        return [JobState.SUCCEEDED] * len(ended)
+
+    def settle(endings):
+        faulty("settle")
+        settled.extend(request.id for request, _, _ in endings)
+
+    monkeypatch.setattr(room, "record", record)
+    monkeypatch.setattr(room, "PAUSE_SECONDS", 0.01)
+    recorder = Recorder(settle=settle)
+    recorder.add([ending("a")])
+    wait_for(lambda: not faults, "the fault")
+    recorder.add([ending("b")])
+    wait_for(lambda: "b" in settled, "the second to be settled")

@@ -157,6 +157,14 @@ def test_a_success_clears_what_was_said_of_earlier_attempts():
     assert (shown.task_name, shown.result, shown.date_started) == (job.task, '"x"', job.started_at)
 
 
+def test_an_attempt_already_recorded_as_lost_keeps_that_record(caplog):
+    jobs = running(2)
+    TaskResult.objects.create(task_id=f"{jobs[0].pk}.1", status="RETRY")
+    assert record_all((jobs[0], succeeded()), (jobs[1], succeeded())) == [JobState.SUCCEEDED] * 2
+    assert TaskResult.objects.get(task_id=f"{jobs[0].pk}.1").status == "RETRY"
+    assert caplog.messages == [], "it spoils the group for nobody"
+
+
 def test_late_ones_among_a_group_are_told_and_change_nothing():
     in_time, moved_on, ended = make_job(JobState.RUNNING), make_job(JobState.RUNNING, attempt=2), make_job()
     late = [Job(pk=job.pk, task=job.task, attempt=1, queue=job.queue) for job in (moved_on, ended)]
@@ -196,7 +204,7 @@ postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLit
 @postgresql
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("outcome", [succeeded("x"), failed(ValueError("x")), failed(PermanentError("x"))])
-def test_a_held_row_holds_its_own_outcome_and_no_other(second_connection, outcome):
+def test_a_held_row_holds_its_own_outcome_and_no_other(second_connection, outcome, caplog):
     held, *others = running(4)
     second_connection("SELECT 1 FROM tasks_job WHERE id = %s FOR UPDATE", held.pk)
     ends = [succeeded(1), failed(ValueError("no")), failed(PermanentError("no"))]
@@ -205,6 +213,7 @@ def test_a_held_row_holds_its_own_outcome_and_no_other(second_connection, outcom
 
     assert reached == [HELD, JobState.SUCCEEDED, JobState.RETRYING, JobState.DEAD]
     assert (states([held]), kinds(held), TaskResult.objects.count()) == ([JobState.RUNNING], [], 3)
+    assert caplog.messages == [], "it was not waited for"
 
 
 @postgresql

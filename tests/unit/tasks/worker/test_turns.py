@@ -598,3 +598,17 @@ def test_the_pace_is_that_of_what_has_ended(open_shop):
     shop.started[0].child.outcomes = [replace(done(), seconds=TURN_SECONDS / 4)] * 2
     shop.started[0].child.come_back()
     assert shop.line.pace.share("task") == pytest.approx(0.25)
+
+
+def test_a_turn_that_was_abandoned_and_comes_back_all_the_same_is_over(pool, ends):
+    turn, _ = started(pool, ends)
+    turn.abandon()
+    pool.jobs[0].callback([])
+    assert ends == []
+
+
+def test_a_turn_that_waits_for_the_pool_to_grow_is_not_taken_for_long(clock, ends):
+    turn = Turn(requests("abc"), on_end=lambda *ended: ends.append(ended))
+    clock.now += MOST_PATIENCE_SECONDS + 1
+    assert (turn.seconds, turn.is_long) == (0.0, False)
+    turn.abandon()
