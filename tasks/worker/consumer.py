@@ -35,6 +35,7 @@ logger = get_logger(__name__)
 PRIORITY_EXCHANGE = TOPOLOGY.queue(PRIORITY_QUEUE).exchange
 DATABASE_PAUSE_SECONDS = 1.0
 LOOK_SECONDS = 0.25
+EVENTS_PAUSE_SECONDS = 0.1
 
 
 class Arrived(NamedTuple):
@@ -291,6 +292,10 @@ class JobConsumer(Consumer):
                 self._deliveries.reject(request.message)
             request.tell(outcome, reached)
 
+    def on_send_event_buffered(self) -> None:
+        """Flower hears of many events together, and a job does not wait until it has."""
+        self._later(EVENTS_PAUSE_SECONDS, self._flush_events)
+
     # What other threads ask.
 
     @property
@@ -333,6 +338,7 @@ class JobConsumer(Consumer):
         drained."""
         super().stop()
         self._settle_committed()  # the loop has ended before it came to that
+        self._flush_events()
         while self._unclaimed:
             self._deliveries.reject(self._unclaimed.popleft().message, requeue=True)
 
