@@ -103,6 +103,13 @@ class Scene:
             if process.ended_by_itself:
                 process.start()
 
+    def serve_again(self) -> None:
+        """Wait until each web server has replaced a worker that killed itself; start those again that gave up."""
+        wait_for(lambda: all(web.ended_by_itself or web.is_ready() for web in self.webs), "every web server")
+        for process in self.processes:
+            if process.ended_by_itself:
+                process.start()
+
     def place_and_see_run(self, *, seconds: float = 60) -> None:
         """Five jobs more, which must run before anything else is done."""
         jobs = self.place(*[errand()] * 5)

@@ -16,7 +16,7 @@ def web_sigkill_after_commit(scene: Scene, dice: random.Random) -> None:
         scene.moment()
         scene.arm(failpoints.AFTER_COMMIT)
         scene.wait_until_struck(failpoints.AFTER_COMMIT)
-        scene.restart_the_dead()
+        scene.serve_again()
     victim = dice.choice(scene.webs)
     victim.kill()
     scene.moment()
