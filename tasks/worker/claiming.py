@@ -176,6 +176,8 @@ def _job_of(values: Sequence[Any], metadata: dict[str, Any]) -> Job:
 
 def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str], bool]) -> Claim:
     """Why the message's job could not be claimed, and what becomes of the message."""
+    # Asked before the row is read: what has left our hands by then is in the row.
+    is_in_hand = in_hand(f"{envelope.job_id}.{envelope.attempt}")
     job = Job.objects.select_related("worker").filter(pk=envelope.job_id).first()
     if job is None:
         return Claim(Answer.REJECT, why="names a job that does not exist")
@@ -187,7 +189,7 @@ def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str],
         # Its worker died between the burial and the rejection: the dead queue still gets its evidence.
         return Claim(Answer.REJECT, why="is dead")
     if job.state == JobState.RUNNING and job.attempt == envelope.attempt:
-        if job.worker_id == worker.pk and not in_hand(f"{job.pk}.{job.attempt}"):
+        if job.worker_id == worker.pk and not is_in_hand:
             return Claim.run(job)
         if is_gone(job.worker, worker):
             record_lost(job, "its message was delivered again after its worker had gone")

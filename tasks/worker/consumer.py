@@ -145,7 +145,7 @@ class JobConsumer(Consumer):
         beyond its room stays unclaimed: the relay may give it to an idle worker, and a crash costs it no attempt.
         """
         self._will_claim = False
-        while (asked := self._next_to_claim()) and not self.controller.shutdown.asked:
+        while not self.controller.shutdown.asked and (asked := self._next_to_claim()):
             try:
                 claims = self._claim([arrived.envelope for arrived in asked])
             except OUTAGE as error:

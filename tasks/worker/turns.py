@@ -243,7 +243,8 @@ class Line:
     def _on_end(self, turn: Turn, endings: list[Ending], not_begun: list[AttemptRequest]) -> None:
         """Called by the pool, from another thread where it is one of threads."""
         for request, outcome in endings:
-            self.pace.note(request.job.task, outcome.seconds)
+            if outcome.seconds:  # of a child that did not come back nobody has measured it
+                self.pace.note(request.job.task, outcome.seconds)
         self._on_endings(endings)
         self._soon(self._free, turn, not_begun)
 

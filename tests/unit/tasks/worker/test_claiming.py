@@ -232,3 +232,15 @@ def test_a_message_that_names_another_task_than_its_job_is_rejected():
     (answer,) = claim([Envelope(job.pk, 1, "probe.fail")], make_worker())
     job.refresh_from_db()
     assert (answer.answer, job.state) == (Answer.REJECT, JobState.QUEUED)
+
+
+def test_an_attempt_that_is_recorded_just_while_its_duplicate_is_explained_does_not_run_again():
+    job, worker = make_job(), make_worker()
+    (first,) = claim([message_of(job)], worker)
+
+    def in_hand(attempt_id: str) -> bool:
+        record([Ended(first.job, Outcome(succeeded=True), worker.name)])  # by the recorder's thread, this very moment
+        return False
+
+    (again,) = claim([message_of(job)], worker, in_hand=in_hand)
+    assert again.answer is Answer.DROP

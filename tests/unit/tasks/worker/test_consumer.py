@@ -105,6 +105,7 @@ def consumer(monkeypatch):
     )
     bare._window, bare.initial_prefetch_count = Window(2), 2
     bare._looked_at, bare._committed, bare._reads_itself = time.monotonic(), deque(), False
+    bare.event_dispatcher = None
     bare.hostname, bare.timer, bare.messages_arrived = "w@test", Timer(), 0
     bare.blueprint, bare.soon = SimpleNamespace(state=RUN), deque()
     bare.call_soon = lambda call, *arguments: bare.soon.append((call, arguments))
