@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--threads", type=int, default=16, help="requests that one worker handles at once")
+    parser.add_argument("--threads", type=int, default=24, help="requests that one worker handles at once")
     options = parser.parse_args()
     import project.wsgi  # noqa: F401  before the fork
 
