@@ -15,10 +15,10 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
-from tasks import dead_letters
 from tasks.admin import markup, words
 from tasks.admin.base import CreatedFilter, ReadOnlyAdmin, SelectFilter, go_to
 from tasks.admin.jobs import QueueFilter, TaskFilter
+from tasks.dead_letters import replaying
 from tasks.errors import BrokerUnavailable, IllegalTransition
 from tasks.models import DeadLetter
 from tasks.topology import UNROUTED_QUEUE
@@ -157,7 +157,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     )
     def replay(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         try:
-            letter = dead_letters.replay(UUID(object_id), requested_by=request.user.get_username())
+            letter = replaying.replay(UUID(object_id), requested_by=request.user.get_username())
         except (DeadLetter.DoesNotExist, ValueError):
             raise Http404 from None
         except (IllegalTransition, BrokerUnavailable) as error:
@@ -192,7 +192,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             try:
                 if broker_error and letter.job_id is None:  # do not wait for a dead broker once a letter
                     raise BrokerUnavailable(broker_error)
-                dead_letters.replay(letter.pk, requested_by=request.user.get_username())
+                replaying.replay(letter.pk, requested_by=request.user.get_username())
             except BrokerUnavailable as error:
                 broker_error = str(error)
                 refusals.append(f"{letter}: {error}")

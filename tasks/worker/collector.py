@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from tasks.brokers import DeadMessage
-from tasks.dead_letters import bury
+from tasks.dead_letters.burial import bury
 from tasks.dispatch import publish_on_commit
 from tasks.models import DeadLetter, Job, JobEvent
 from tasks.states import JobState

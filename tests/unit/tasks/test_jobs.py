@@ -2,8 +2,8 @@ import uuid
 
 import pytest
 
-from tasks import dead_letters
 from tasks.api import IllegalTransition, cancel, replay
+from tasks.dead_letters import burial, replaying
 from tasks.models import DeadLetter, Job
 from tasks.states import JobState
 from tests.unit.tasks.factories import kinds, make_job
@@ -13,9 +13,7 @@ pytestmark = pytest.mark.django_db
 
 def dead_job(**values):
     job = make_job(JobState.RUNNING, attempt=3, **values)
-    dead_letters.bury(
-        job, JobState.RUNNING, reason="exhausted", error_type="ValueError", error="no\nmore", traceback="tb"
-    )
+    burial.bury(job, JobState.RUNNING, reason="exhausted", error_type="ValueError", error="no\nmore", traceback="tb")
     return Job.objects.get(pk=job.pk)
 
 
@@ -72,22 +70,22 @@ def test_a_burial_keeps_the_cause():
 
 def test_the_second_burial_loses():
     job = make_job(JobState.RUNNING)
-    assert dead_letters.bury(job, JobState.RUNNING, reason="exhausted")
-    assert not dead_letters.bury(job, JobState.RUNNING, reason="worker_lost")
+    assert burial.bury(job, JobState.RUNNING, reason="exhausted")
+    assert not burial.bury(job, JobState.RUNNING, reason="worker_lost")
     assert DeadLetter.objects.get().reason == "exhausted"
 
 
 def test_a_letter_is_replayed_once(outbox):
     dead_job()
     letter = DeadLetter.objects.get()
-    dead_letters.replay(letter.pk)
+    replaying.replay(letter.pk)
     with pytest.raises(IllegalTransition, match="replayed, not open"):
-        dead_letters.replay(letter.pk)
+        replaying.replay(letter.pk)
 
 
 def test_a_letter_without_job_and_message_says_so():
     letter = DeadLetter.objects.create(reason="undecodable", queue="work-queue")
     with pytest.raises(IllegalTransition, match="holds no message"):
-        dead_letters.replay(letter.pk)
+        replaying.replay(letter.pk)
     letter.refresh_from_db()
     assert letter.state == "open"

@@ -6,7 +6,7 @@ from django.test import Client
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
-from tasks import dead_letters
+from tasks.dead_letters import burial
 from tasks.models import DeadLetter, Job
 from tasks.states import JobState
 from tests.unit.tasks.admin.conftest import staff
@@ -20,7 +20,7 @@ SUBMIT = {"_form_submitted": "on"}
 @pytest.fixture
 def dead():
     job = make_job(JobState.RUNNING, task="case.plain", attempt=5)
-    dead_letters.bury(job, JobState.RUNNING, reason="exhausted", error_type="ValueError", error="no")
+    burial.bury(job, JobState.RUNNING, reason="exhausted", error_type="ValueError", error="no")
     return Job.objects.get(pk=job.pk)
 
 

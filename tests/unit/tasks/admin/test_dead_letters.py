@@ -1,7 +1,7 @@
 import pytest
 
-from tasks import dead_letters
 from tasks.admin.dashboard import open_letters
+from tasks.dead_letters import burial, replaying
 from tasks.errors import BrokerUnavailable
 from tasks.models import DeadLetter, Job
 from tasks.states import JobState
@@ -14,9 +14,7 @@ LIST = "/admin/tasks/deadletter/"
 
 def buried(**values):
     job = make_job(JobState.RUNNING, task="case.plain", attempt=1, **values)
-    dead_letters.bury(
-        job, JobState.RUNNING, reason="exhausted", error_type="ValueError", error="no\nluck", traceback="tb"
-    )
+    burial.bury(job, JobState.RUNNING, reason="exhausted", error_type="ValueError", error="no\nluck", traceback="tb")
     return DeadLetter.objects.get(job=job)
 
 
@@ -143,7 +141,7 @@ def test_a_broker_that_is_down_is_asked_once_and_jobs_are_still_replayed(admin_c
         asked.append(letter)
         raise BrokerUnavailable("connection refused")
 
-    monkeypatch.setattr(dead_letters, "_publish_again", refuse)
+    monkeypatch.setattr(replaying, "_publish_again", refuse)
     letters = [message(), message(), buried()]
     page = replay_selected(admin_client, letters, confirmed="yes").content.decode()
     assert len(asked) == 1

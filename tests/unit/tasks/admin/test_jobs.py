@@ -6,8 +6,8 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 from uuid_utils.compat import uuid7
 
-from tasks import dead_letters
 from tasks.admin import base
+from tasks.dead_letters import burial
 from tasks.models import Job, JobEvent
 from tasks.states import JobState
 from tasks.worker.claiming import hand_back
@@ -200,7 +200,7 @@ def test_a_jobs_page_shows_attempts_history_and_result(admin_client, settings):
 
 def test_a_jobs_page_leads_to_its_dead_letters(admin_client):
     job = make_job(JobState.RUNNING, task="case.plain")
-    dead_letters.bury(job, JobState.RUNNING, reason="permanent", error_type="E", error="why")
+    burial.bury(job, JobState.RUNNING, reason="permanent", error_type="E", error="why")
     page = admin_client.get(page_of(job)).content.decode()
     assert f"/admin/tasks/deadletter/{job.dead_letters.get().pk}/change/" in page
 

@@ -1,12 +1,6 @@
-"""Rows of the platform: fields and constraints. Who may change a job's state, and how, stands in transitions.py.
+"""Jobs, and what belongs to each."""
 
-A column added later has a ``db_default``: in a rolling deploy the old build still inserts rows without it.
-"""
-
-import hashlib
-import secrets
 import uuid
-from datetime import datetime
 
 from django.db import models
 from django.db.models import F, Q
@@ -14,39 +8,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
+from tasks.models.workers import WorkerProcess
 from tasks.states import FINAL, JobState, Priority
-
-
-class WorkerProcess(models.Model):
-    """One life of one worker's main process. Silent for too long, it is lost, and its running attempts with it."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    name = models.CharField(max_length=255, help_text="Celery's node name, like fast@host.")
-    host = models.CharField(max_length=255)
-    pid = models.PositiveIntegerField()
-    queues = models.JSONField(default=list)
-    pool = models.CharField(
-        max_length=40, blank=True, db_default="", help_text="Celery's kind of pool: prefork, threads, solo."
-    )
-    concurrency = models.PositiveIntegerField(
-        default=0, db_default=0, help_text="Most attempts it runs at once; 0: unknown."
-    )
-    started_at = models.DateTimeField(default=timezone.now)
-    seen_at = models.DateTimeField(default=timezone.now, help_text="Last sign of life, by the database's clock.")
-    clock_at = models.DateTimeField(null=True, blank=True, help_text="Its host's clock at the last sign of life.")
-    stopped_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        verbose_name = "worker"
-        indexes = [models.Index(fields=["seen_at"], condition=Q(stopped_at=None), name="worker_alive")]
-
-    def __str__(self) -> str:
-        return f"{self.name} (process {self.pid})"
-
-    @property
-    def clock_skew_seconds(self) -> float | None:
-        """How far its host's clock is ahead of the database's; below 0 where it is behind, None before the first."""
-        return None if self.clock_at is None else (self.clock_at - self.seen_at).total_seconds()
 
 
 class Batch(models.Model):
@@ -234,115 +197,7 @@ class Effect(models.Model):
         return self.key
 
 
-class DeadLetter(models.Model):
-    """A job or message past help, kept for a person with its cause, its bytes and its headers."""
-
-    class Reason(models.TextChoices):
-        PERMANENT = "permanent", "Permanent error"
-        EXHAUSTED = "exhausted", "No attempt left"
-        WORKER_LOST = "worker_lost", "Worker lost"
-        TIME_LIMIT = "time_limit", "Time limit exceeded"
-        EXPIRED = "expired", "Expired before it began"
-        UNKNOWN_TASK = "unknown_task", "Unknown task"
-        INVALID_PAYLOAD = "invalid_payload", "Payload breaks its schema"
-        UNDECODABLE = "undecodable", "Message can not be decoded"
-        UNKNOWN_MESSAGE = "unknown_message", "Message names no job"
-        UNROUTED = "unrouted", "Message was misaddressed"
-        DELIVERY_LIMIT = "delivery_limit", "Delivered too often"
-
-    class State(models.TextChoices):
-        OPEN = "open", "Open"
-        REPLAYED = "replayed", "Replayed"
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.CASCADE, related_name="dead_letters")
-    attempt = models.PositiveIntegerField(default=0)
-    state = models.CharField(max_length=10, choices=State, default=State.OPEN)
-    reason = models.CharField(max_length=20, choices=Reason)
-    task = models.CharField(max_length=200, blank=True)
-    queue = models.CharField(max_length=100)
-    error_type = models.CharField(max_length=200, blank=True)
-    error = models.TextField(blank=True)
-    traceback = models.TextField(blank=True)
-    evidence = models.JSONField(
-        default=dict,
-        db_default={},
-        blank=True,
-        help_text="What a worker saw of a lost process: signal, memory, last log lines.",
-    )
-    died_at = models.DateTimeField(default=timezone.now)
-
-    # The broker's evidence, added by the collector.
-    evidence_key = models.CharField(max_length=64, null=True, blank=True, help_text="One row for one dead message.")
-    collected_at = models.DateTimeField(null=True, blank=True)
-    exchange = models.CharField(max_length=255, blank=True)
-    routing_key = models.CharField(max_length=255, blank=True)
-    headers = models.JSONField(default=dict, blank=True)
-    properties = models.JSONField(default=dict, blank=True)
-    body = models.BinaryField(null=True, blank=True)
-
-    replayed_at = models.DateTimeField(null=True, blank=True)
-    replayed_by = models.CharField(max_length=200, blank=True)
-
-    class Meta:
-        ordering = ["-id"]
-        permissions = [("replay_deadletter", "Can replay dead letters")]
-        constraints = [
-            models.UniqueConstraint(fields=["job", "attempt"], name="dead_letter_per_death"),
-            models.UniqueConstraint(fields=["evidence_key"], name="dead_letter_evidence"),
-        ]
-        indexes = [models.Index(fields=["state", "-id"], name="dead_letter_state")]
-
-    def __str__(self) -> str:
-        return f"{self.task or 'message'}: {self.get_reason_display()}"
-
-
-class ApiToken(models.Model):
-    """A bearer token: shown once, kept as a hash."""
-
-    PREFIX = "tp_"
-
-    id = models.BigAutoField(primary_key=True)
-    name = models.CharField(max_length=100, unique=True)
-    digest = models.CharField(max_length=64, unique=True, editable=False)
-    hint = models.CharField(max_length=12, editable=False, help_text="First characters, to tell tokens apart.")
-    scopes = models.JSONField(default=list)
-    created_at = models.DateTimeField(default=timezone.now)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    last_used_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        verbose_name = "API token"
-
-    def __str__(self) -> str:
-        return self.name
-
-    @classmethod
-    def issue(cls, name: str, scopes: list[str], *, expires_at: datetime | None = None) -> tuple["ApiToken", str]:
-        """A new token and its text, which is nowhere else. The text has 256 random bits, so a plain hash suffices."""
-        text = cls.PREFIX + secrets.token_urlsafe(32)
-        token = cls.objects.create(
-            name=name, digest=cls.digest_of(text), hint=text[:8], scopes=scopes, expires_at=expires_at
-        )
-        return token, text
-
-    @staticmethod
-    def digest_of(text: str) -> str:
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def allows(self, scope: str, *, now: datetime | None = None) -> bool:
-        """Whether the token is alive and carries ``scope``."""
-        alive = self.expires_at is None or self.expires_at > (now or timezone.now())
-        return alive and scope in self.scopes
-
-
 def short_id(id: uuid.UUID) -> str:
     """First and last characters: a UUIDv7 begins with its time, so the head alone tells little."""
     text = str(id)
     return f"{text[:8]}…{text[-4:]}"
-
-
-def error_summary(error_type: str, error: str) -> str:
-    """One line for lists: the type, if there is one, and the first line of the message."""
-    first = error.strip().partition("\n")[0]
-    return ": ".join(part for part in (error_type, first) if part)
