@@ -91,6 +91,9 @@ class Env(BaseSettings):
     database_url: Annotated[str, _url("postgres", "postgresql", "sqlite")] = Field(
         description="The primary database: the truth about every job."
     )
+    database_prepared_statements: bool = Field(
+        True, description="Turn off behind PgBouncer before 1.21 in transaction mode, which mixes them up."
+    )
     redis_url: Annotated[str, _url("redis", "rediss", "unix")] | None = Field(
         None, description="Cache of the web processes; everything works without it, slower."
     )

@@ -77,7 +77,8 @@ if DATABASES["default"]["ENGINE"].endswith("postgresql"):
         "keepalives_interval": 10,
         "keepalives_count": 3,
         "tcp_user_timeout": 30_000,
-        "prepare_threshold": 5,  # for tasks.statements alone: Django's own cursors bind in the client
+        # For tasks.statements alone: Django's own cursors bind in the client.
+        "prepare_threshold": 5 if env.database_prepared_statements else None,
         **DATABASES["default"].get("OPTIONS", {}),
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

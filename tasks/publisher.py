@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 BATCH = 500
 MOST_IN_FLIGHT = 2000  # sent and not yet answered: what is sent twice after a broken connection
-MOST_WAITING = 20_000  # beyond that, older messages are left to the relay: rows cost no memory here
+MOST_WAITING = 100_000  # some 40 MB; beyond that, older messages are left to the relay: rows cost no memory here
 LONGEST_PAUSE_SECONDS = 5.0
 REFUSED_PAUSE_SECONDS = 0.5
 TURN_SECONDS = 0.005  # how long a new message may wait for the answer to an earlier one, before it is sent all the same

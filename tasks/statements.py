@@ -14,8 +14,8 @@ from django.db import transaction
 def execute(statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
     """The rows that PostgreSQL returns for ``statement``, which the connection prepares once it comes often.
 
-    A pooler between must keep prepared statements apart, as PgBouncer does from 1.21 on; ``prepare_threshold`` among
-    the OPTIONS of DATABASES says how often is often.
+    A pooler between must keep prepared statements apart, as PgBouncer does from 1.21 on, or be told not to prepare any
+    (DATABASE_PREPARED_STATEMENTS).
     """
     with _cursor() as cursor:
         return cursor.execute(statement, parameters).fetchall()

@@ -8,6 +8,7 @@ PRIORITY_QUEUE = "priority-queue"
 DEAD_LETTER_EXCHANGE = "dead-letter-exchange"
 UNROUTED_EXCHANGE = "unrouted-exchange"
 UNROUTED_QUEUE = "unrouted-queue"
+MOST_PREFETCHED = 2000  # unacknowledged messages of one queue that a worker may hold, where its tasks are short
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import OperationalError, connection, transaction
-from django.db.models import F
+from django.db import connection, transaction
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
 
@@ -49,70 +48,34 @@ class Claim:
         return cls(Answer.RUN, job, json.dumps(job.payload))
 
 
+Attempt = tuple[UUID, int]
+"""A job's id, and the number of its attempt."""
+
+
+class HandedBack(NamedTuple):
+    """``jobs`` are queued again, or cancelled where that was asked for. ``held`` attempts are the worker's still:
+    somebody's transaction holds their rows. Whatever is in neither had moved on."""
+
+    jobs: list[Job]
+    held: set[Attempt]
+
+
 def claim(
     envelopes: Sequence[Envelope], worker: WorkerProcess, *, in_hand: Callable[[str], bool] = lambda attempt_id: True
 ) -> list[Claim]:
-    """One Claim for each of ``envelopes``, in their order. Raises OperationalError; what was claimed before is
-    found claimed when it is asked for again.
+    """One Claim for each of ``envelopes``, in their order. Raises OUTAGE; what was claimed before is found claimed when
+    it is asked for again.
 
     The message of attempt n takes a queued job at attempt n - 1. Of equal messages the first wins; the others, and all
     that come late, are duplicates. ``in_hand(attempt_id)`` says whether this process is running that attempt: one that
     it owns and is not running was claimed by a transaction whose success it never heard of, and is taken up now.
     """
-    taken: set[str] = set()
-
-    def known(attempt_id: str) -> bool:
-        return attempt_id in taken or in_hand(attempt_id)
-
     claimed = _compare_and_set(envelopes, worker)
-    claims: list[Claim] = []
-    for envelope in envelopes:
-        answer = claimed.pop((envelope.job_id, envelope.attempt), None) or _explain(envelope, worker, known)
-        if answer.answer is Answer.RUN:
-            taken.add(f"{envelope.job_id}.{envelope.attempt}")
-        claims.append(answer)
-    return claims
-
-
-def hand_back(attempts: Sequence[tuple[UUID, int]], *, why: str) -> list[Job]:
-    """Queue claimed attempts again that never began or were interrupted, unspent. The jobs that were at them still.
-
-    Their number is burnt and the count begins one later: should the pool run one of them after all, its outcome finds
-    the job at another attempt. A message for the new one is published; the old one is a duplicate when it comes again.
-    """
-    handed_back = []
-    for job_id, attempt in attempts:
-        try:
-            job = _hand_back(job_id, attempt, why)
-        except OperationalError as error:
-            if not connection.is_usable():
-                raise
-            logger.warning("the attempt %s.%d is left to supervision: %s", job_id, attempt, error)  # its row is held
-        else:
-            handed_back += [job] if job else []
-    return handed_back
-
-
-def _hand_back(job_id: UUID, attempt: int, why: str) -> Job | None:
-    with transaction.atomic():
-        if not change(
-            job_id,
-            source=JobState.RUNNING,
-            target=JobState.QUEUED,
-            attempt=attempt,
-            kind=JobEvent.Kind.HANDED_BACK,
-            detail={"why": why},
-            attempt_base=F("attempt_base") + 1,
-            worker=None,
-            queued_at=Now(),
-        ):
-            return None
-        job = Job.objects.get(pk=job_id)
-        if job.cancel_requested_at:
-            change(job_id, source=JobState.QUEUED, target=JobState.CANCELLED)
-        else:
-            publish_on_commit([job])
-        return job
+    taken = {f"{job_id}.{attempt}" for job_id, attempt in claimed}
+    claims = [claimed.pop((envelope.job_id, envelope.attempt), None) for envelope in envelopes]
+    left = [envelope for envelope, claimed_now in zip(envelopes, claims, strict=True) if claimed_now is None]
+    explained = iter(_explain(left, worker, lambda attempt_id: attempt_id in taken or in_hand(attempt_id)))
+    return [claimed_now or next(explained) for claimed_now in claims]
 
 
 # What a worker needs of a job.
@@ -152,33 +115,96 @@ _CLAIM = GroupStatement(
 )
 
 
-def _compare_and_set(envelopes: Sequence[Envelope], worker: WorkerProcess) -> dict[tuple[UUID, int], Claim]:
+_HANDED_BACK = {"id": "uuid", "task": "text", "queue": "text", "attempt": "integer", "cancel_requested_at": "moment"}
+_HAND_BACK = GroupStatement(
+    given={"id": "uuid", "attempt": "integer", "detail": "json"},
+    update="""
+        UPDATE tasks_job SET state = 'queued', attempt_base = attempt_base + 1, worker_id = NULL, queued_at = {now}
+        WHERE id IN (
+            SELECT job.id FROM tasks_job job JOIN given ON job.id = given.id AND job.attempt = given.attempt
+            WHERE job.state = 'running' {unless_held}
+        )
+    """,
+    returning=_HANDED_BACK,
+    then=[
+        """
+        INSERT INTO tasks_jobevent (job_id, kind, attempt, at, detail)
+        SELECT changed.id, 'handed_back', changed.attempt, {now}, given.detail
+        FROM changed JOIN given ON changed.id = given.id AND changed.attempt = given.attempt
+        """
+    ],
+)
+
+
+def hand_back(attempts: Sequence[Attempt], worker: WorkerProcess, *, why: str) -> HandedBack:
+    """Queue claimed attempts of ``worker`` again that never began or were interrupted, unspent. Raises OUTAGE.
+
+    Their number is burnt and the count begins one later: should the pool run one of them after all, its outcome finds
+    the job at another attempt. A message for the new one is published; the old one is a duplicate when it comes again.
+    """
+    if not attempts:
+        return HandedBack([], set())
+    asked, detail = set(attempts), json.dumps({"why": why})
+    with transaction.atomic():
+        jobs = [_job_of(_HANDED_BACK, row) for row in _HAND_BACK.run([(*attempt, detail) for attempt in asked])]
+        for job in jobs:
+            if job.cancel_requested_at:
+                change(job.pk, source=JobState.QUEUED, target=JobState.CANCELLED)
+        publish_on_commit([job for job in jobs if not job.cancel_requested_at])
+    left = asked - {(job.pk, job.attempt) for job in jobs}
+    ours = Job.objects.filter(pk__in=[id for id, _ in left], state=JobState.RUNNING, worker=worker) if left else []
+    return HandedBack(jobs, left & {(job.pk, job.attempt) for job in ours})
+
+
+def _compare_and_set(envelopes: Sequence[Envelope], worker: WorkerProcess) -> dict[Attempt, Claim]:
     plain = {"worker": worker.name}
     details = {False: json.dumps(plain), True: json.dumps({**plain, "redelivered": True})}
     asked = {(envelope.job_id, envelope.attempt): envelope for envelope in reversed(envelopes)}  # the first of equals
     rows = [(*at, envelope.task, details[envelope.redelivered]) for at, envelope in asked.items()]
-    claims: dict[tuple[UUID, int], Claim] = {}
+    claims: dict[Attempt, Claim] = {}
     for *values, metadata, payload in _CLAIM.run(rows, worker=worker.pk):
-        job = _job_of(values, json.loads(metadata))
+        job = _job_of(_COLUMNS, values, metadata=json.loads(metadata))
         claims[job.pk, job.attempt] = Claim(Answer.RUN, job, payload)
     return claims
 
 
-def _job_of(values: Sequence[Any], metadata: dict[str, Any]) -> Job:
+def _job_of(columns: Iterable[str], values: Iterable[Any], **more: Any) -> Job:
     """As Model.from_db, which goes through all fields of the model, at a tenth of its price: there are hundreds of jobs
     to a claim. Fields that are not given are read when asked for."""
     job = Job.__new__(Job)
     job._state = ModelState()
     job._state.adding, job._state.db = False, connection.alias
-    job.__dict__.update(zip(_COLUMNS, values, strict=True), metadata=metadata)
+    job.__dict__.update(zip(columns, values, strict=True), **more)
     return job
 
 
-def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str], bool]) -> Claim:
-    """Why the message's job could not be claimed, and what becomes of the message."""
-    # Asked before the row is read: what has left our hands by then is in the row.
-    is_in_hand = in_hand(f"{envelope.job_id}.{envelope.attempt}")
-    job = Job.objects.select_related("worker").filter(pk=envelope.job_id).first()
+def _explain(envelopes: Sequence[Envelope], worker: WorkerProcess, is_in_hand: Callable[[str], bool]) -> list[Claim]:
+    """Why each message's job could not be claimed, and what becomes of the message. After a lost connection there may
+    be thousands of duplicates, so they are read together and told together."""
+    if not envelopes:
+        return []
+    # Asked before the rows are read: what has left our hands by then is in the rows.
+    in_hand = {envelope.attempt_id for envelope in envelopes if is_in_hand(envelope.attempt_id)}
+    jobs = Job.objects.select_related("worker").in_bulk({envelope.job_id for envelope in envelopes})
+    claims: list[Claim] = []
+    duplicates: list[JobEvent] = []
+    for envelope in envelopes:
+        job = jobs.get(envelope.job_id)
+        answer = _answer(job, envelope, worker, envelope.attempt_id in in_hand)
+        if answer is None:
+            assert job is not None
+            duplicates.append(_duplicate(job, envelope, worker))
+            answer = Claim(Answer.DROP, why=f"is a duplicate: the job is {job.state} at attempt {job.attempt}")
+        elif answer.job is not None:
+            jobs[envelope.job_id] = answer.job
+            in_hand.add(envelope.attempt_id)
+        claims.append(answer)
+    _tell(duplicates)
+    return claims
+
+
+def _answer(job: Job | None, envelope: Envelope, worker: WorkerProcess, is_in_hand: bool) -> Claim | None:
+    """None for a duplicate."""
     if job is None:
         return Claim(Answer.REJECT, why="names a job that does not exist")
     if job.task != envelope.task:
@@ -193,23 +219,31 @@ def _explain(envelope: Envelope, worker: WorkerProcess, in_hand: Callable[[str],
             return Claim.run(job)
         if is_gone(job.worker, worker):
             record_lost(job, "its message was delivered again after its worker had gone")
+            job.refresh_from_db()  # there may be another message of it
             return Claim(Answer.DROP, why="its worker was lost")
-    if _can_be_told(job.pk):
-        detail = {"worker": worker.name, "state": job.state, "job_attempt": job.attempt}
-        if envelope.redelivered:
-            detail["redelivered"] = True
-        JobEvent.objects.create(job=job, kind=JobEvent.Kind.DUPLICATE, attempt=envelope.attempt, detail=detail)
-    return Claim(Answer.DROP, why=f"is a duplicate: the job is {job.state} at attempt {job.attempt}")
+    return None
 
 
-def _can_be_told(job_id: UUID) -> bool:
-    """Whether an event of the job can be written now. It refers to the job's row, and would wait for a transaction that
+def _duplicate(job: Job, envelope: Envelope, worker: WorkerProcess) -> JobEvent:
+    detail = {"worker": worker.name, "state": job.state, "job_attempt": job.attempt}
+    if envelope.redelivered:
+        detail["redelivered"] = True
+    return JobEvent(job=job, kind=JobEvent.Kind.DUPLICATE, attempt=envelope.attempt, detail=detail)
+
+
+def _tell(events: Sequence[JobEvent]) -> None:
+    """Append ``events`` where that can be done now. Each refers to its job's row, and would wait for a transaction that
     has selected it for update; a mere change of the row, another worker's claim say, is in nobody's way."""
-    if connection.vendor != "postgresql":
-        return True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM tasks_job WHERE id = %s FOR KEY SHARE SKIP LOCKED", [job_id])
-        return cursor.fetchone() is not None
+    if not events:
+        return
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                ids = [event.job_id for event in events]
+                cursor.execute("SELECT id FROM tasks_job WHERE id = ANY(%s) FOR KEY SHARE SKIP LOCKED", [ids])
+                free = {id for (id,) in cursor.fetchall()}
+            events = [event for event in events if event.job_id in free]
+        JobEvent.objects.bulk_create(events)
 
 
 def _claim_late(job: Job, envelope: Envelope, worker: WorkerProcess) -> Claim:

@@ -1,9 +1,8 @@
 """Celery's consumer, hardened: garbage becomes a dead letter, a duplicate is dropped, the rest is claimed and run."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from celery.bootsteps import RUN
 from celery.exceptions import WorkerShutdown
@@ -17,16 +16,15 @@ from tasks.brokers import TopologyMismatch
 from tasks.brokers.rabbitmq.reading import read_received
 from tasks.errors import BrokerUnavailable
 from tasks.models import Job, WorkerProcess
-from tasks.states import JobState
 from tasks.topology import PRIORITY_QUEUE, TOPOLOGY
+from tasks.worker.arrivals import Arrivals, Arrived
 from tasks.worker.claiming import Answer, Claim, claim, hand_back
 from tasks.worker.deliveries import Deliveries
 from tasks.worker.envelope import Envelope, WrongMessage, read_envelope
 from tasks.worker.journal import PAGES
-from tasks.worker.outcome import Outcome
-from tasks.worker.recorder import Recorder
-from tasks.worker.recording import OUTAGE, Reached
+from tasks.worker.recording import OUTAGE
 from tasks.worker.request import AttemptRequest, Ending
+from tasks.worker.settling import Settling
 from tasks.worker.turns import Line, Turn
 from tasks.worker.window import Window
 
@@ -36,13 +34,7 @@ PRIORITY_EXCHANGE = TOPOLOGY.queue(PRIORITY_QUEUE).exchange
 DATABASE_PAUSE_SECONDS = 1.0
 LOOK_SECONDS = 0.25
 EVENTS_PAUSE_SECONDS = 0.1
-
-
-class Arrived(NamedTuple):
-    """A message that asks for an attempt and has not been claimed yet."""
-
-    envelope: Envelope
-    message: Any
+STOPPED = "the worker was stopped before it began"
 
 
 class JobConsumer(Consumer):
@@ -55,17 +47,16 @@ class JobConsumer(Consumer):
     def __init__(self, *args: Any, worker_options: dict[str, Any] | None = None, **kwargs: Any):
         # Both only serve worker-to-worker chatter, and turn a half-open connection into a worker that hangs.
         options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
-        self._unclaimed: deque[Arrived] = deque()
+        self._arrivals = Arrivals()
         self._will_claim = False
         self._deliveries = Deliveries((), several_at_once=False)
-        self._committed: deque[tuple[AttemptRequest, Outcome, Reached]] = deque()
-        self._recorder = Recorder(settle=self._on_committed)
+        self._settling = Settling(soon=self._while_running, deliveries=lambda: self._deliveries)
         self._line = Line(
             start=self._start,
             slots=self._slots,
             soon=self._soon,
             on_endings=self._on_endings,
-            on_free_slot=self._claim_waiting,
+            on_free_slot=self._on_free_slot,
         )
         self.messages_arrived = 0
         super().__init__(*args, worker_options=options, **kwargs)
@@ -103,9 +94,9 @@ class JobConsumer(Consumer):
         """What is called with each message that arrives. Asked for once a connection."""
         amqp = self.connection.transport.driver_type == "amqp"
         self._deliveries = Deliveries(self.connection_errors, several_at_once=amqp)
-        self._unclaimed.clear()  # of an earlier connection: they are delivered again
+        self._arrivals.drop()  # of an earlier connection: they are delivered again
         self._will_claim = False  # a loop that failed may have lost its timers
-        self._window = Window(self.initial_prefetch_count)
+        self._window = Window(max(1, self.initial_prefetch_count))  # 0 is AMQP's word for "all there are"
         self._looked_at = time.monotonic()
         self.timer.call_repeatedly(LOOK_SECONDS, self._look_around)
         return self._on_message
@@ -122,7 +113,7 @@ class JobConsumer(Consumer):
             self._reject(message, repr(error))
         else:
             urgent = message.delivery_info.get("exchange") == PRIORITY_EXCHANGE
-            (self._unclaimed.appendleft if urgent else self._unclaimed.append)(Arrived(envelope, message))
+            self._arrivals.add(Arrived(envelope, message), urgent=urgent)
             if not self._will_claim:
                 self._will_claim = True
                 self._soon(self._claim_waiting)
@@ -139,37 +130,23 @@ class JobConsumer(Consumer):
     # Claims.
 
     def _claim_waiting(self) -> None:
-        """Claim as many messages as there is room for; with the database away, hold them and try again.
-
-        A prefetch window is a queue's, so a worker of eight queues is handed eight times what it can run. What it holds
-        beyond its room stays unclaimed: the relay may give it to an idle worker, and a crash costs it no attempt.
-        """
+        """Claim as many messages as there is room for; with the database away, hold them and try again."""
         self._will_claim = False
         while not self.controller.shutdown.asked and (asked := self._next_to_claim()):
             try:
                 claims = self._claim([arrived.envelope for arrived in asked])
             except OUTAGE as error:
                 connection.close()
-                self._unclaimed.extendleft(reversed(asked))
-                logger.warning("%d messages wait for the database: %s", len(self._unclaimed), error)
+                self._arrivals.put_back(asked)
+                logger.warning("%d messages wait for the database: %s", len(self._arrivals), str(error).strip())
                 self._will_claim = True
                 self._later(DATABASE_PAUSE_SECONDS, self._claim_waiting)
                 return
             self._act_on(claims, asked)
 
     def _next_to_claim(self) -> list[Arrived]:
-        """What there is room for, taken from those that wait."""
-        room, free_slots = self._line.room(), self._line.free_slots
-        taken: list[Arrived] = []
-        while self._unclaimed and room > 0:
-            share = self._line.pace.share(self._unclaimed[0].envelope.task)
-            if share == 1:  # what takes long, or nobody knows how long, is claimed for a slot that is free now
-                if not free_slots:
-                    break
-                free_slots -= 1
-            room -= share
-            taken.append(self._unclaimed.popleft())
-        return taken
+        line = self._line
+        return self._arrivals.take(room=line.room(), free_slots=line.free_slots, share=line.pace.share)
 
     def _claim(self, envelopes: list[Envelope]) -> list[Claim]:
         """As ``claim``; where one row is more than the code can take, the others do not suffer with it."""
@@ -225,6 +202,11 @@ class JobConsumer(Consumer):
     def _start(self, turn: Turn) -> None:
         self.on_task_request(turn)
 
+    def _on_free_slot(self) -> None:
+        self._claim_waiting()
+        if self.controller.shutdown.asked:
+            self._give_away(self._line.leave(), why=STOPPED)
+
     def _look_around(self) -> None:
         """What waits behind something long is run by another slot, and where none is free by another worker."""
         now = time.monotonic()
@@ -241,25 +223,37 @@ class JobConsumer(Consumer):
     def _consume_anew(self) -> None:
         """With the window's new size: RabbitMQ applies it to consumers that begin after it was told."""
         self.task_consumer.cancel()
-        while len(self._unclaimed) > self._window.size:
-            self._deliveries.reject(self._unclaimed.pop().message, requeue=True)
+        self._return(self._arrivals.drop(keep=self._window.size))
         self.qos.value = self._window.size
         self.qos.update()
         self.task_consumer.consume()
         if self._reads_itself:  # what came together with the last answer is in the client's hands already
             self._soon(read_received, self.connection.connection)
 
-    def _give_away(self, requests: Sequence[AttemptRequest], *, why: str) -> None:
+    def _return(self, messages: Iterable[Any]) -> None:
+        for message in messages:
+            self._deliveries.reject(message, requeue=True)
+
+    def _give_away(self, requests: list[AttemptRequest], *, why: str) -> None:
+        """Hand back what the pool does not run. What can not go, since the database is away or somebody holds its row,
+        is in hand still and waits in the line on."""
+        if not requests:
+            return
+        left = {(request.job.pk, request.job.attempt): request for request in requests}
         try:
-            hand_back([(request.job.pk, request.job.attempt) for request in requests], why=why)
+            back = hand_back(list(left), self.worker, why=why)
+            left = {attempt: request for attempt, request in left.items() if attempt in back.held}
         except OUTAGE as error:
             connection.close()
-            logger.warning("%d claimed jobs wait on: %s", len(requests), error)
-            self._line.join(requests)
-            return
-        for request in requests:
+            logger.warning("%d claimed jobs wait on: %s", len(requests), str(error).strip())
+        finally:
+            for request in left.values():  # Celery may have forgotten it, and its message, coming again, would run too
+                state.task_reserved(request)
+            self._line.join(left.values())
+        gone = [request for request in requests if (request.job.pk, request.job.attempt) not in left]
+        for request in gone:
             state.task_ready(request)
-        self._deliveries.acknowledge(request.message for request in requests)
+        self._deliveries.acknowledge(request.message for request in gone)
 
     def _on_endings(self, endings: list[Ending]) -> None:
         """Called by the pool, from another thread where it is one of threads.
@@ -273,24 +267,7 @@ class JobConsumer(Consumer):
         lost = [request for request, outcome in endings if outcome.lost and shutdown.asked]
         if lost and not shutdown.interrupts:
             self._give_away(lost, why="its process ended while the worker was stopping")
-        self._recorder.add(ending for ending in endings if ending[0] not in lost)
-
-    def _on_committed(self, ended: Sequence[tuple[AttemptRequest, Outcome, Reached]]) -> None:
-        """Called by the recorder, from its own thread."""
-        self._committed.extend(ended)
-        self._soon(self._settle_committed)
-
-    def _settle_committed(self) -> None:
-        if ended := [self._committed.popleft() for _ in range(len(self._committed))]:
-            self._settle(ended)
-
-    def _settle(self, ended: Sequence[tuple[AttemptRequest, Outcome, Reached]]) -> None:
-        """The outcomes are committed: now the messages, and Flower."""
-        self._deliveries.acknowledge(request.message for request, _, reached in ended if reached != JobState.DEAD)
-        for request, outcome, reached in ended:
-            if reached == JobState.DEAD:
-                self._deliveries.reject(request.message)
-            request.tell(outcome, reached)
+        self._settling.add(ending for ending in endings if ending[0] not in lost)
 
     def on_send_event_buffered(self) -> None:
         """Flower hears of many events together, and a job does not wait until it has."""
@@ -306,25 +283,28 @@ class JobConsumer(Consumer):
     @property
     def holds_outcomes(self) -> bool:
         """Whether outcomes wait for the database."""
-        return bool(self._recorder)
-
-    @property
-    def attempts_with_held_outcomes(self) -> set[str]:
-        """Ids of the attempts whose outcomes wait for the database, or are on the way into it."""
-        return self._recorder.attempt_ids
+        return bool(self._settling)
 
     @property
     def holds_messages(self) -> bool:
         """Whether messages wait to be claimed."""
-        return bool(self._unclaimed)
+        return bool(self._arrivals)
+
+    def holds_outcome_of(self, attempt_id: str) -> bool:
+        """Whether the attempt's outcome waits for the database, or is on the way into it."""
+        return self._settling.holds(attempt_id)
 
     def in_hand(self, attempt_id: str) -> bool:
         """Whether this process runs that attempt, or holds its outcome."""
-        return attempt_id in state.requests or attempt_id in self._recorder.attempt_ids
+        return attempt_id in state.requests or self._settling.holds(attempt_id)
+
+    def salvage(self) -> None:
+        """Hear what the turns of children that were killed have left behind."""
+        self._line.clear()
 
     def flush_outcomes(self, timeout_seconds: float) -> bool:
         """Wait until all outcomes are recorded; False when the time ran out."""
-        return self._recorder.flush(timeout_seconds)
+        return self._settling.flush(timeout_seconds)
 
     # Ends.
 
@@ -334,13 +314,22 @@ class JobConsumer(Consumer):
         self._give_away(self._line.forget_unaccepted(), why="the connection to the broker was lost before it began")
 
     def stop(self) -> None:
-        """No message is consumed any more; those that were not claimed go to other workers now, not when the pool has
-        drained."""
+        """No message is consumed any more; those that were not claimed, and attempts that have not begun, go to other
+        workers now, not when the pool has drained."""
         super().stop()
-        self._settle_committed()  # the loop has ended before it came to that
+        self._settling.settle()  # the loop has ended before it came to that
         self._flush_events()
-        while self._unclaimed:
-            self._deliveries.reject(self._unclaimed.popleft().message, requeue=True)
+        self._return(self._arrivals.drop())
+        if self.controller.shutdown.asked:
+            self._give_away(self._line.clear(), why=STOPPED)
+
+    def shutdown(self) -> None:
+        """The pool has drained. The connection is closed after the last outcome, where the time allows: a message that
+        it was not acknowledged by then comes again, to another worker."""
+        self.flush_outcomes(self.controller.shutdown.seconds_left)
+        self._settling.settle()
+        self._flush_events()
+        super().shutdown()
 
     def _soon(self, call: Callable[..., object], *arguments: Any) -> None:
         """Call on the loop's own turn, since with a pool of threads the outcome comes from another one; at once when
@@ -349,6 +338,11 @@ class JobConsumer(Consumer):
             self.call_soon(call, *arguments)
         else:
             call(*arguments)
+
+    def _while_running(self, call: Callable[[], object]) -> None:
+        """As ``_soon``, and not at all once the loop has ended."""
+        if self.blueprint.state == RUN:
+            self.call_soon(call)
 
     def _later(self, seconds: float, call: Callable[[], object]) -> None:
         self._soon(self.timer.call_after, seconds, call)

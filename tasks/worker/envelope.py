@@ -25,6 +25,11 @@ class Envelope:
     redelivered: bool = False
     """Whether the broker has handed this message out before."""
 
+    @property
+    def attempt_id(self) -> str:
+        """Celery's id of the attempt."""
+        return f"{self.job_id}.{self.attempt}"
+
 
 class WrongMessage(Exception):
     """A message that no job can be made of. ``reason`` is a DeadLetter.Reason, the text says what is wrong."""

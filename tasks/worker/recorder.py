@@ -28,6 +28,7 @@ class Recorder:
         self._settle = settle
         self._new: deque[Ending] = deque()
         self._held: deque[Ending] = deque()
+        self._attempt_ids: set[str] = set()
         self._retry_at = 0.0
         self._busy = False
         self._changed = threading.Condition()
@@ -35,7 +36,9 @@ class Recorder:
 
     def add(self, endings: Iterable[Ending]) -> None:
         """These attempts have ended so."""
+        endings = list(endings)
         with self._changed:
+            self._attempt_ids.update(request.id for request, _ in endings)
             self._new.extend(endings)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -46,10 +49,9 @@ class Recorder:
         """Whether outcomes wait."""
         return bool(self._new or self._held)
 
-    @property
-    def attempt_ids(self) -> set[str]:
-        """Whose outcomes wait, or are on the way into the database this very moment."""
-        return {request.id for request, _ in (*tuple(self._new), *tuple(self._held))}
+    def holds(self, attempt_id: str) -> bool:
+        """Whether its outcome waits, or is on the way into the database this very moment."""
+        return attempt_id in self._attempt_ids
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until nothing waits and ``settle`` knows of all that is committed; False when the time ran out."""
@@ -87,7 +89,10 @@ class Recorder:
                 if state == HELD:
                     self._held.append(ending)
                     self._retry_at = time.monotonic() + PAUSE_SECONDS
-            for _ in group:  # only now: it is in one of both all the time
+            for _ in group:
                 waiting.popleft()
+            self._attempt_ids -= {
+                request.id for (request, _), state in zip(group, reached, strict=True) if state != HELD
+            }
         if settled := [(*ending, state) for ending, state in zip(group, reached, strict=True) if state != HELD]:
             self._settle(settled)

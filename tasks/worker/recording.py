@@ -2,15 +2,23 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, Literal
-from uuid import UUID
 
 from celery import states
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_celery_results.models import TaskResult
@@ -24,7 +32,10 @@ from tasks.worker.outcome import Outcome
 
 logger = logging.getLogger(__name__)
 
-OUTAGE = (OperationalError, InterfaceError)  # the database is away or busy; every other error is a fault
+# The database is away, busy, or not as this build expects it: a table that a migration has yet to change, a prepared
+# statement whose plan is out of date. A new connection and time may help. DataError and all else are a row's own fault.
+OUTAGE = (OperationalError, InterfaceError, ProgrammingError, NotSupportedError, InternalError)
+GROUP_CHARS = 4_000_000
 HELD: Final = "held"
 Reached = JobState | Literal["held"] | None
 """The state a job went to; None where the outcome came too late to count; HELD where it is to be tried again, since
@@ -48,15 +59,15 @@ class Ended:
 def record(ended: Sequence[Ended]) -> list[Reached]:
     """What each outcome came to. Only the attempt that the row is at can change it: a late or duplicate one is told in
     the job's history and no more. Nobody waits for a row, and what fails for one costs no other."""
+    reached: dict[str, Reached] = {}
     try:
-        succeeded = _succeed([attempt for attempt in ended if attempt.outcome.succeeded])
+        for group in _groups([each for each in ended if each.outcome.succeeded]):
+            _succeed(group, reached)
     except OUTAGE as error:
         _let_go(error)
-        return [HELD] * len(ended)
-    return [
-        JobState.SUCCEEDED if (attempt.job.pk, attempt.job.attempt) in succeeded else _record_alone(attempt)
-        for attempt in ended
-    ]
+        return [reached.get(each.attempt_id, HELD) for each in ended]
+    # Of an outcome that is given twice the first counts.
+    return [reached.pop(each.attempt_id) if each.attempt_id in reached else _record_alone(each) for each in ended]
 
 
 _SUCCEED = GroupStatement(
@@ -90,23 +101,54 @@ _SUCCEED = GroupStatement(
 )
 
 
-def _succeed(ended: Sequence[Ended]) -> set[tuple[UUID, int]]:
-    """The attempts that are recorded as succeeded now: not those that came too late, nor those whose row is held."""
-    if not ended:
-        return set()
-    rows = [(each.job.pk, each.job.attempt, each.attempt_id, _json_or_null(each.outcome.result)) for each in ended]
+@dataclass(frozen=True)
+class _Success:
+    """``ended`` with its result as JSON."""
+
+    ended: Ended
+    result: str | None
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """As _SUCCEED is given it."""
+        job = self.ended.job
+        return job.pk, job.attempt, self.ended.attempt_id, self.result
+
+
+def _groups(ended: Sequence[Ended]) -> Iterator[list[_Success]]:
+    """Of no more than GROUP_CHARS each: what is sent as one text is unpacked in one piece by the database."""
+    group, chars = list[_Success](), 0
+    for each in ended:
+        success = _Success(each, None if each.outcome.result is None else json.dumps(each.outcome.result))
+        chars += len(success.result or "")
+        if group and chars > GROUP_CHARS:
+            yield group
+            group, chars = [], len(success.result or "")
+        group.append(success)
+    if group:
+        yield group
+
+
+def _succeed(group: Sequence[_Success], reached: dict[str, Reached]) -> None:
+    """Note what became of them in ``reached``, by attempt: nothing where one came too late, or its row is held."""
     try:
-        moved = _SUCCEED.run(rows, worker=ended[0].worker_name[:100])
+        moved = _SUCCEED.run([success.row for success in group], worker=group[0].ended.worker_name[:100])
+    except OperationalError as error:
+        if connection.vendor != "postgresql" or not connection.is_usable():
+            raise
+        if len(group) > 1:  # something in particular is refused, and must not hold up the others
+            middle = len(group) // 2
+            _succeed(group[:middle], reached)
+            _succeed(group[middle:], reached)
+        else:
+            _let_go(error)
+            reached[group[0].ended.attempt_id] = HELD
     except OUTAGE:
         raise
     except DatabaseError as error:
-        logger.warning("%d outcomes are recorded one by one: %s", len(ended), error)
-        return set()
-    return {(id, attempt) for id, attempt in moved}
-
-
-def _json_or_null(result: Any) -> str | None:
-    return None if result is None else json.dumps(result)
+        logger.warning("%d outcomes are recorded one by one: %s", len(group), error)
+    else:
+        reached |= {f"{id}.{attempt}": JobState.SUCCEEDED for id, attempt in moved}
 
 
 def _record_alone(ended: Ended) -> Reached:

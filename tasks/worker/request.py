@@ -1,9 +1,13 @@
 """One attempt as the worker's main process sees it: sent to the pool, watched, recorded, then acknowledged."""
 
+import logging
+import os
 import re
 import time
 from typing import Any
 
+from billiard.common import human_status
+from billiard.exceptions import WorkerLostError
 from celery.worker.request import Request
 
 from tasks.models import DeadLetter, Job
@@ -13,6 +17,8 @@ from tasks.worker.outcome import Outcome
 from tasks.worker.recording import Reached
 from tasks.worker.supervision import TimeLimitExceeded, WorkerLost, lost_outcome
 from tasks.worker.witness import Witness
+
+logger = logging.getLogger(__name__)
 
 _EVENTS: dict[Reached, str] = {
     JobState.SUCCEEDED: "task-succeeded",
@@ -92,10 +98,24 @@ class AttemptRequest(Request):
         return lost_outcome(self.job, lost, DeadLetter.Reason.WORKER_LOST, evidence)
 
     def out_of_time(self) -> Outcome:
-        """How the attempt ended that was killed at its task's hard time limit."""
+        """How the attempt ended that is about to be killed at its task's hard time limit. Where the main process was
+        held up, its own process may have been gone by then, unnoticed."""
+        if how := _how_it_ended(self.worker_pid):
+            return self.lost(WorkerLostError(f"Worker exited prematurely: {how}"))
         limit = f"{self.task.time_limit:g} s, its task's time limit"
         error = TimeLimitExceeded(f"attempt {self.job.attempt} was ended after {limit}")
         return lost_outcome(self.job, error, DeadLetter.Reason.TIME_LIMIT)
+
+    def on_taken_back(self) -> None:
+        """It waits again: no process has it."""
+        self.worker_pid = self.time_start = None
+
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """Remote control's word. Only an attempt that has a process to itself is ended: others would end with it."""
+        if self.share == 1:
+            super().terminate(pool, signal)
+        else:
+            logger.warning("%s shares its process and is not terminated; cancel its job instead", self.id)
 
     def tell(self, outcome: Outcome, reached: Reached) -> None:
         """Tell Flower. ``reached`` is None when the outcome came too late to count."""
@@ -116,6 +136,19 @@ class AttemptRequest(Request):
     def revoked(self) -> bool:
         """Never by Celery's volatile list: cancellation is a row."""
         return False
+
+
+def _how_it_ended(process_id: int | None) -> str:
+    """What ended a child that nobody has reaped yet, in the pool's words; nothing while it lives."""
+    if process_id is None:
+        return ""
+    try:
+        ended = os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # the main process itself, with a pool of threads; or one that is reaped
+        return ""
+    if ended is None:
+        return ""
+    return human_status(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
 
 
 Ending = tuple[AttemptRequest, Outcome]

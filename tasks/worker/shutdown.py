@@ -53,6 +53,11 @@ class Shutdown:
         """Whether the worker is stopping: it claims nothing more."""
         return self._deadline is not None
 
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline; 0 after it."""
+        return 0.0 if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
     def listen(self) -> None:
         """Take the signals over from Celery, whose warm stop has no limit and whose cold one fails what runs."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
@@ -85,7 +90,7 @@ class Shutdown:
         with self._leaving:
             consumer = self._worker.consumer
             connection.close()  # the next one is made within a time limit; this one may hang
-            consumer.flush_outcomes((self._deadline or 0) - time.monotonic())
+            consumer.flush_outcomes(self.seconds_left)
             self._hand_back([])  # the pool is empty: what the database still says runs here is a claim nobody heard of
             self._leave()
 
@@ -99,6 +104,7 @@ class Shutdown:
                 interrupted = self._worker.consumer.attempts_in_hand
                 self.interrupts = True
                 self._kill_children()
+                self._worker.consumer.salvage()
                 self._worker.consumer.flush_outcomes(FLUSH_SECONDS)
                 self._hand_back(interrupted)
                 if self._worker.pidlock:
@@ -140,15 +146,17 @@ class Shutdown:
         ran = {request.job.pk: request.ran_seconds for request in interrupted}
         try:
             mine = Job.objects.filter(state=JobState.RUNNING, worker=self._worker.worker_process)
-            held = self._worker.consumer.attempts_with_held_outcomes
-            attempts = [at for at in mine.values_list("pk", "attempt") if f"{at[0]}.{at[1]}" not in held]
-            jobs = hand_back(attempts, why="the worker was stopped")
+            holds = self._worker.consumer.holds_outcome_of
+            attempts = [at for at in mine.values_list("pk", "attempt") if not holds(f"{at[0]}.{at[1]}")]
+            jobs, held = hand_back(attempts, self._worker.worker_process, why="the worker was stopped")
         except (DatabaseError, InterfaceError) as error:
             connection.close()
             logger.warning("%d attempts are left to supervision: %s", len(interrupted), error)
             return
         if interrupted or jobs:
             logger.warning("handed back %d attempts, unspent", len(jobs))
+        if held:
+            logger.warning("%d attempts are left to supervision: somebody's transaction holds their rows", len(held))
         for job in jobs:
             seconds = ran.get(job.pk)
             how_far = "before it began" if seconds is None else f"after {seconds:.1f} s"

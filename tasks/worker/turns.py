@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from billiard.exceptions import TimeLimitExceeded as PoolTimeLimit
+from celery.exceptions import TaskRevokedError
 
 from tasks.worker.execution import TURN_SECONDS, run_turn
 from tasks.worker.journal import Page
@@ -17,8 +18,10 @@ from tasks.worker.outcome import Outcome
 from tasks.worker.request import AttemptRequest, Ending
 
 MOST_ATTEMPTS = 200
-PATIENCE_SECONDS = 0.5
-MOST_PATIENCE_SECONDS = 2.0
+LONG_SECONDS = 0.5
+"""After so long a turn's slot counts as taken: what waits in it is taken back, and nothing is claimed for it."""
+STUCK_SECONDS = 2.0
+"""Once every slot has been taken for so long, what waits for one is given to other workers."""
 
 
 class Pace:
@@ -59,19 +62,22 @@ class Turn:
         on_end: Callable[["Turn", list[Ending], list[AttemptRequest]], None],
     ):
         self.requests = list(requests)
+        """What has not been heard of: the attempt that runs, after those that have just ended, before those that have
+        not begun."""
         self.accepted = False
         """Whether a child has it."""
-        self._over = False
         self._on_end = on_end
         self._page = Page.open()
+        self._heard = 0  # outcomes that are known already
+        self._over = False
+        self._changing = threading.Lock()  # a pool of threads returns on a thread of its own
         self._long = requests[0].share == 1
         self._since: float | None = None
-        self._changing = threading.Lock()  # a pool of threads returns on a thread of its own
 
     @property
     def is_long(self) -> bool:
         """Whether its slot is taken for longer than a turn should take, as far as can be told."""
-        return self._long or self.seconds > PATIENCE_SECONDS
+        return self._long or self.seconds > LONG_SECONDS
 
     @property
     def seconds(self) -> float:
@@ -79,7 +85,11 @@ class Turn:
         return time.monotonic() - self._since if self._since is not None else 0.0
 
     def execute_using_pool(self, pool: Any) -> None:
-        """Called by Celery's worker when the pool has a slot for it."""
+        """Called by Celery's worker when the pool has a slot for it. TaskRevokedError, Celery's word for a slot that is
+        not needed, where all has been taken back meanwhile."""
+        if not self.requests:
+            self._end(lambda: [])
+            raise TaskRevokedError("nothing of the turn is left to run")
         self._since = time.monotonic()
         first = self.requests[0]
         late = TURN_SECONDS if len(self.requests) > 1 else 0  # the last of a turn may begin as late as that
@@ -97,15 +107,26 @@ class Turn:
 
     def abandon(self) -> list[AttemptRequest]:
         """The attempts of a turn that the pool has forgotten. A child may be about to begin it all the same."""
-        self._page.cut()
-        return self._leave(abandoned=True)
-
-    def take_back(self) -> list[AttemptRequest]:
-        """What has not begun, no longer part of the turn."""
         with self._changing:
-            begun = self._page.cut()
-            not_begun, self.requests = self.requests[begun:], self.requests[:begun]
-        return not_begun
+            if self._over:
+                return []
+            self._page.cut()
+            return self._leave([], abandoned=True)[1]
+
+    def take_back(self) -> tuple[list[Ending], list[AttemptRequest]]:
+        """What has ended, and what has not begun: from now on the turn is of the attempt alone that runs."""
+        with self._changing:
+            if self._over:
+                return [], []
+            begun = self._page.cut() - self._heard
+            endings = self._endings(self._page.outcomes())
+            self._heard += len(endings)
+            not_begun, self.requests = self.requests[begun:], self.requests[len(endings) : begun]
+        for request in not_begun:
+            request.on_taken_back()
+        for request in self.requests:
+            request.share = 1.0
+        return endings, not_begun
 
     def _on_accepted(self, process_id: int, accepted_at: float) -> None:
         self.accepted = True
@@ -114,7 +135,7 @@ class Turn:
 
     def _on_return(self, outcomes: Sequence[Outcome], **_: Any) -> None:
         """The child is done, be it that the time ran out before all had begun."""
-        self._end(outcomes)
+        self._end(lambda: outcomes)
 
     def _on_loss(self, exc_info: Any, *_: Any, **__: Any) -> None:
         """The child did not come back, or what it said could not cross the pipe."""
@@ -122,33 +143,43 @@ class Turn:
         if isinstance(error, PoolTimeLimit):
             self._on_timeout(soft=False, timeout=error.args[0])
         else:
-            self._blame(lambda request: request.lost(error))
+            self._end(lambda: self._with_the_blamed(lambda request: request.lost(error)))
 
     def _on_timeout(self, soft: bool, timeout: float) -> None:
-        """The soft limit is the child's own business; at the hard one it is killed and its attempt is over."""
+        """The soft limit is the child's own business; at the hard one it is killed and its attempt is over. Told twice,
+        as a failure and as a timeout."""
         if not soft:
-            self._blame(lambda request: request.out_of_time())
+            self._end(lambda: self._with_the_blamed(lambda request: request.out_of_time()))
 
-    def _blame(self, how: Callable[[AttemptRequest], Outcome]) -> None:
-        """The first attempt without an outcome ended its process; those after it never began."""
-        if self._over:  # a hard limit is told twice, as a failure and as a timeout
-            return
-        self._page.cut()
-        outcomes = self._page.outcomes()
-        self._end([*outcomes, *(how(request) for request in self.requests[len(outcomes) :][:1])])
+    def _with_the_blamed(self, how: Callable[[AttemptRequest], Outcome]) -> list[Outcome]:
+        """The outcomes of a child that is no more. The attempt it had begun ended it, or the first one where it had
+        begun none: just to read that one may have been too much. Those after it never began, nor did any that has been
+        taken back, though the child may have said that it was about to begin it."""
+        begun, outcomes = self._page.cut(), self._page.outcomes()
+        left = self.requests[len(outcomes) - self._heard :]
+        if left and (begun > len(outcomes) or not begun):
+            outcomes.append(how(left[0]))
+        return outcomes
 
-    def _end(self, outcomes: Sequence[Outcome]) -> None:
-        if self._over:  # abandoned, and it comes back all the same
-            return
-        requests = self._leave()
-        self._on_end(self, list(zip(requests, outcomes, strict=False)), requests[len(outcomes) :])
+    def _end(self, outcomes: Callable[[], Sequence[Outcome]]) -> None:
+        with self._changing:
+            if self._over:  # abandoned, and it comes back all the same
+                return
+            endings, not_begun = self._leave(outcomes())
+        self._on_end(self, endings, not_begun)
 
-    def _leave(self, *, abandoned: bool = False) -> list[AttemptRequest]:
+    def _leave(
+        self, outcomes: Sequence[Outcome], *, abandoned: bool = False
+    ) -> tuple[list[Ending], list[AttemptRequest]]:
+        endings = self._endings(outcomes)
+        not_begun, self.requests = self.requests[len(endings) :], []
         self._over = True
         self._page.close(abandoned=abandoned)
-        with self._changing:
-            requests, self.requests = self.requests, []
-        return requests
+        return endings, not_begun
+
+    def _endings(self, outcomes: Sequence[Outcome]) -> list[Ending]:
+        """Those that are news. ``outcomes`` are all of the turn's so far."""
+        return list(zip(self.requests, outcomes[self._heard :], strict=False))
 
 
 class Line:
@@ -186,11 +217,11 @@ class Line:
         """Whether attempts wait, and every slot has been taken for so long that another worker may be sooner."""
         if not self.waiting or len(self._turns) < self._slots():
             return False
-        return all(turn.seconds > MOST_PATIENCE_SECONDS for turn in self._turns)
+        return all(turn.seconds > STUCK_SECONDS for turn in self._turns)
 
     def largest_share(self) -> float | None:
         """How much of a turn attempts take up these days, at most; None where nobody knows."""
-        stuck = any(turn.seconds > MOST_PATIENCE_SECONDS for turn in self._turns)
+        stuck = any(turn.seconds > STUCK_SECONDS for turn in self._turns)
         return 1.0 if stuck else self.pace.largest_share()
 
     def room(self) -> float:
@@ -212,15 +243,20 @@ class Line:
             self._start(turn)
 
     def unstick(self) -> None:
-        """Take back what waits behind an attempt that turns out long."""
+        """Take back what waits behind an attempt that turns out long, and hear how those before it ended."""
         for turn in tuple(self._turns):
             if turn.is_long and len(turn.requests) > 1:
-                self.join(turn.take_back(), first=True)
+                self.join(self._take_back(turn), first=True)
 
     def leave(self) -> list[AttemptRequest]:
         """What waits, now out of the line."""
         left, self.waiting = list(self.waiting), deque()
         return left
+
+    def clear(self) -> list[AttemptRequest]:
+        """All that has not begun, now out of the line. From any thread, once no slot is filled any more."""
+        not_begun = [request for turn in tuple(self._turns) for request in self._take_back(turn)]
+        return [*not_begun, *self.leave()]
 
     def forget_unaccepted(self) -> list[AttemptRequest]:
         """The pool has been flushed: turns that no child has begun are no more. Their attempts, and what waits."""
@@ -240,13 +276,21 @@ class Line:
             taken.append(self.waiting.popleft())
         return taken
 
+    def _take_back(self, turn: Turn) -> list[AttemptRequest]:
+        endings, not_begun = turn.take_back()
+        self._hear(endings)
+        return not_begun
+
     def _on_end(self, turn: Turn, endings: list[Ending], not_begun: list[AttemptRequest]) -> None:
         """Called by the pool, from another thread where it is one of threads."""
+        self._hear(endings)
+        self._soon(self._free, turn, not_begun)
+
+    def _hear(self, endings: list[Ending]) -> None:
         for request, outcome in endings:
             if outcome.seconds:  # of a child that did not come back nobody has measured it
                 self.pace.note(request.job.task, outcome.seconds)
         self._on_endings(endings)
-        self._soon(self._free, turn, not_begun)
 
     def _free(self, turn: Turn, not_begun: list[AttemptRequest]) -> None:
         self._turns.discard(turn)

@@ -3,7 +3,8 @@
 import math
 import time
 
-WIDEST = 2000
+from tasks.topology import MOST_PREFETCHED
+
 TURNS_AHEAD = 4  # two in the pool, one that waits for it, one on its way here
 CALM_SECONDS = 2.0
 
@@ -27,7 +28,7 @@ class Window:
         if share == 1:
             self._narrowed_at, wanted = now, self._narrowest
         else:
-            wanted = max(self._narrowest, min(WIDEST, int(TURNS_AHEAD * slots / share)))
+            wanted = max(self._narrowest, min(MOST_PREFETCHED, int(TURNS_AHEAD * slots / share)))
             calm = now - self._narrowed_at > CALM_SECONDS
             if not (wanted >= self.size * 2 and calm) and wanted * 8 > self.size:
                 wanted = self.size

@@ -95,7 +95,9 @@ class Witness:
 
     def sample(self, running: Iterable[tuple[str, int]]) -> None:
         """Look at the memory of each (attempt id, process id) that runs now, and forget those that do no more."""
-        seen = {attempt_id: self._resident(process_id) or 0 for attempt_id, process_id in running}
+        running = list(running)  # several attempts to a process, where they are short
+        sizes = {process_id: self._resident(process_id) or 0 for process_id in {id for _, id in running}}
+        seen = {attempt_id: sizes[process_id] for attempt_id, process_id in running}
         with self._lock:
             self._peaks = {attempt_id: max(size, self._peaks.get(attempt_id, 0)) for attempt_id, size in seen.items()}
 

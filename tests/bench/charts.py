@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, NAMES, NUMBERS = 760, 300, 90  # in px: the chart, its left column, the room right of the longest bar
+WIDTH, NAMES, NUMBERS = 790, 330, 90  # in px: the chart, its left column, the room right of the longest bar
 LINE, BAR, TOP, BOTTOM = 30, 18, 64, 14
 
 # The page decides: a chart has no background of its own, and its ink follows the reader's colour scheme.

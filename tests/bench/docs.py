@@ -91,7 +91,8 @@ def _contest(run: Record, name: str) -> str:
         sample = one.median
         values = [report.number(sample.figures[figure]) if sample else "error" for figure in figures]
         rows.append([one.name, *values, *(report.cpu(sample, part) for part in parts), *one.promises.values()])
-        reason = f"; no figure, because of {one.error.splitlines()[0]}" if one.error else ""
+        rounds = "a round has no figure" if sample else "no figure"
+        reason = f"; {rounds}, because of {one.error.splitlines()[0]}" if one.error else ""
         notes.append(f"- {one.name}: {one.settings}{reason}")
     return f"{ALL[name].method}\n\n{_markdown(heading, rows)}\nSettings:\n\n" + "\n".join(notes) + "\n"
 

@@ -149,7 +149,10 @@ class Home:
         return 0
 
     def wait_for_depth(self, queue: str, count: int) -> None:
-        wait_for(lambda: self.depth(queue) == count, f"{count} messages in {queue}", 30)
+        try:
+            wait_for(lambda: self.depth(queue) == count, f"{count} messages in {queue}", 30)
+        except AssertionError as error:
+            raise Failed(f"{error}; there are {self.depth(queue)}") from None
 
     @cached_property
     def redis(self) -> redis.Redis:

@@ -42,11 +42,11 @@ def install() -> None:
     """Put the places into this process. Each wraps one function where it is looked up."""
     from tasks import publisher
     from tasks.worker import collector, relay
-    from tasks.worker.consumer import JobConsumer
+    from tasks.worker.settling import Settling
 
     publisher.publish = _first(AFTER_COMMIT, publisher.publish)
     relay._publish = _between_messages(relay._publish)
-    JobConsumer._settle = _first(BEFORE_ACK, JobConsumer._settle)
+    Settling._on_committed = _first(BEFORE_ACK, Settling._on_committed)
     collector.collect = _last(COLLECTED, collector.collect)
 
 

@@ -52,14 +52,14 @@ def fencing_off() -> None:
     def run_anyway(envelope: Any, worker: Any, *rest: Any) -> Any:
         job = Job.objects.filter(pk=envelope.job_id).first()
         if job is None or job.state == "dead":
-            return explain(envelope, worker, *rest)
+            return explain([envelope], worker, *rest)[0]
         Job.objects.filter(pk=job.pk).update(state="running", attempt=envelope.attempt, worker=worker, finished_at=None)
         JobEvent.objects.create(job=job, kind="running", attempt=envelope.attempt, detail={})
         return Claim.run(Job.objects.get(pk=job.pk))
 
     recording.change = change
-    recording._succeed = lambda _: set()  # one by one, that is, through the change above
-    claiming._explain = run_anyway
+    recording._succeed = lambda *_: None  # one by one, that is, through the change above
+    claiming._explain = lambda envelopes, *rest: [run_anyway(envelope, *rest) for envelope in envelopes]
 
 
 @mutation
@@ -167,8 +167,9 @@ def poison_unlimited() -> None:
 def hand_back_off() -> None:
     """A stopping worker leaves what it runs to supervision."""
     from tasks.worker import shutdown
+    from tasks.worker.claiming import HandedBack
 
-    shutdown.hand_back = lambda *_, **__: []
+    shutdown.hand_back = lambda *_, **__: HandedBack([], set())
 
 
 # What keeps dead letters.

@@ -24,6 +24,11 @@ def finish(job: Job, error: Exception | None = None) -> None:
     record([Ended(Job.objects.get(pk=job.pk), outcome, "w")])
 
 
+def give_back(job: Job) -> None:
+    row = Job.objects.get(pk=job.pk)
+    hand_back([(row.pk, row.attempt)], row.worker, why="test")
+
+
 def requeue(job: Job) -> None:
     from tasks.worker.relay import publish_due
     from tests.unit.tasks.worker.test_relay import FakeBroker
@@ -38,7 +43,7 @@ STEPS = {
     "fail": lambda job: finish(job, ValueError("no")),
     "die": lambda job: finish(job, PermanentError("no")),
     "due": requeue,
-    "hand back": lambda job: hand_back([(job.pk, Job.objects.get(pk=job.pk).attempt)], why="test"),
+    "hand back": give_back,
     "replay": lambda job: replay(job.pk),
     "cancel": lambda job: cancel(job.pk),
 }
@@ -53,6 +58,7 @@ STEPS = {
         ["take", "fail", "cancel"],
         ["cancel"],
         ["take", "cancel", "fail"],
+        ["take", "cancel", "hand back"],
         ["take", "take", "succeed", "take"],
     ],
 )

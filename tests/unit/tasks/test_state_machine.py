@@ -303,11 +303,7 @@ class JobMachine(RuleBasedStateMachine):
     def finish(self, ends: Sequence[tuple[Run, str]]) -> None:
         ends = [(run, how) for run, how in ends if run.number not in self.pruned]
         reached = record([run.ended(how) for run, how in ends])
-        in_time = {
-            run.id
-            for run, _ in ends
-            if (life := self.lives[run.number]).state == JobState.RUNNING and life.attempt == run.job.attempt
-        }
+        in_time = {run.id for run, _ in ends if self.is_at_hand(run)}
         late: Counter[int] = Counter()
         for (run, _), state in zip(ends, reached, strict=True):
             assert (state is not None) == (run.id in in_time), "one outcome counts: that of the attempt at hand"
@@ -319,12 +315,21 @@ class JobMachine(RuleBasedStateMachine):
 
     @happening(which=st.lists(ago, min_size=1, max_size=3))
     def hand_back(self, which: Sequence[int]) -> None:
-        """The connection closed before the pool took them. One may run all the same."""
+        """The connection closed before the pool took them. One may run all the same, or have moved on."""
         some = [run for ago in which for run in self.run(ago)]
-        with committed():
-            hand_back([(run.job.pk, run.job.attempt) for run in some], why="the connection closed")
-        for run in some:
-            run.process.hand.pop(run.id, None)
+        at_hand = {run.id for run in some if self.is_at_hand(run)}
+        handed_back: list[str] = []
+        for process in dict.fromkeys(run.process for run in some):
+            mine = [run for run in some if run.process is process]
+            with committed():
+                back = hand_back(
+                    [(run.job.pk, run.job.attempt) for run in mine], process.row, why="the connection closed"
+                )
+            assert not back.held, "no transaction holds a row"
+            handed_back += [f"{job.pk}.{job.attempt}" for job in back.jobs]
+            for run in mine:
+                process.hand.pop(run.id, None)
+        assert sorted(handed_back) == sorted(at_hand), "one hand-back counts: that of the attempt at hand"
 
     @happening(worker=workers, how=st.sampled_from(["killed", "stopped"]))
     def replace_worker(self, worker: str, how: str) -> None:
@@ -449,6 +454,11 @@ class JobMachine(RuleBasedStateMachine):
         in_hand = self.in_hand()
         over = [run for run in self.runs if run not in in_hand]
         return [*reversed(in_hand), *reversed(over)][ago : ago + 1]
+
+    def is_at_hand(self, run: Run) -> bool:
+        """Whether its job is running at this very attempt."""
+        life = self.lives.get(run.number)
+        return life is not None and life.state == JobState.RUNNING and life.attempt == run.job.attempt
 
     def attempt(self, number: int, ahead: int) -> int:
         latest = self.lives[number].attempt if number in self.lives else 0

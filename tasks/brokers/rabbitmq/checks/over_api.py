@@ -13,8 +13,7 @@ from tasks.brokers.rabbitmq.declaration import celery_queues, dead_queues
 from tasks.brokers.rabbitmq.management import Management
 from tasks.doctor.check import Check, Finding, Unknown, in_one_line
 from tasks.doctor.limits import MARGIN_SECONDS, longest_task
-from tasks.doctor.workers import live_workers
-from tasks.topology import TOPOLOGY, UNROUTED_EXCHANGE, UNROUTED_QUEUE
+from tasks.topology import MOST_PREFETCHED, TOPOLOGY, UNROUTED_EXCHANGE, UNROUTED_QUEUE
 
 # A policy can add these to a queue; each throws away what waits, or keeps new messages out.
 _LOSING_KEYS = ("message-ttl", "expires", "max-length", "max-length-bytes")
@@ -147,8 +146,8 @@ class ApiChecks:
                 )
 
     def prefetch(self) -> Iterator[Finding]:
-        """A worker of ours asks, of each queue, for as many messages as it has processes."""
-        workers = [worker for worker in live_workers() if worker.concurrency]
+        """A worker of ours asks, of each queue, for as many messages as it has processes, and for many where they are
+        short."""
         for consumer in self._api.get_of_vhost("consumers"):
             queue, prefetch = consumer["queue"]["name"], consumer["prefetch_count"]
             if queue not in TOPOLOGY.queue_names:
@@ -159,12 +158,10 @@ class ApiChecks:
                     "It is no worker of this platform. `rabbitmqctl list_consumers` names it; end it.",
                 )
                 continue
-            runs = max((worker.concurrency for worker in workers if queue in worker.queues), default=None)
-            if prefetch == 0 or (runs and prefetch > runs):
+            if prefetch == 0 or prefetch > MOST_PREFETCHED:
                 held = "all there is" if prefetch == 0 else f"{prefetch} messages"
                 yield Finding(
-                    f"a consumer of {queue} takes {held} at once{f' and runs {runs}' if runs else ''}: the others wait "
-                    "behind long ones while other workers idle",
+                    f"a consumer of {queue} takes {held} at once: they wait behind long ones while other workers idle",
                     "Start its worker without --prefetch-multiplier, and keep worker_prefetch_multiplier at 1.",
                 )
 

@@ -241,8 +241,9 @@ def test_pages_carry_no_inline_script_and_load_nothing_from_elsewhere(admin_clie
 
 
 def test_a_handed_back_attempt_is_told_as_such(admin_client, outbox):
-    job = make_job(JobState.RUNNING)
-    hand_back([(job.pk, 1)], why="the worker was stopped")
+    worker = make_worker()
+    job = make_job(JobState.RUNNING, worker=worker)
+    hand_back([(job.pk, 1)], worker, why="the worker was stopped")
     page = admin_client.get(f"/admin/tasks/job/{job.pk}/change/").content.decode()
     assert "Handed back, unspent" in page
     assert "the worker was stopped" in page

@@ -4,30 +4,36 @@ be."""
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery.bootsteps import CLOSE, RUN
 from celery.worker import state
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, ProgrammingError
 
 from tasks.models import Job
 from tasks.states import JobState
 from tasks.worker import consumer as room
-from tasks.worker.claiming import Answer, Claim
+from tasks.worker import settling
+from tasks.worker.arrivals import Arrivals
+from tasks.worker.claiming import Answer, Attempt, Claim, HandedBack
 from tasks.worker.consumer import PRIORITY_EXCHANGE, JobConsumer
 from tasks.worker.deliveries import Deliveries
 from tasks.worker.envelope import Envelope, WrongMessage
 from tasks.worker.execution import TURN_SECONDS
 from tasks.worker.outcome import Outcome
-from tasks.worker.turns import MOST_PATIENCE_SECONDS, Line, Pace
+from tasks.worker.recording import OUTAGE
+from tasks.worker.settling import Settling
+from tasks.worker.turns import STUCK_SECONDS, Line, Pace, Turn
 from tasks.worker.window import Window
+from tests.unit.tasks.worker.test_settling import Recorder
 
 DONE = Outcome(succeeded=True)
 LOST = Outcome(succeeded=False, reason="worker_lost")
 TASK = "probe.echo"
+WORKER = "this worker"
 
 
 class Timer:
@@ -42,20 +48,6 @@ class Timer:
 
     def call_repeatedly(self, seconds: float, call: Callable[[], object]) -> None:
         self.repeated.append(call)
-
-
-class Recorder:
-    """Keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.kept: list[Any] = []
-
-    def add(self, endings: Any) -> None:
-        self.kept += endings
-
-    @property
-    def attempt_ids(self) -> set[str]:
-        return {request.id for request, _ in self.kept}
 
 
 class Message:
@@ -85,39 +77,73 @@ class Request:
     def can_follow(self, other: Any) -> bool:
         return True
 
+    def on_taken_back(self) -> None:
+        pass
+
     def tell(self, outcome: Outcome, reached: Any) -> None:
         self.told.append(reached)
+
+
+class Database:
+    """In place of ``hand_back``. What is in ``held`` stays where it is, and ``moved_on`` counts no more."""
+
+    def __init__(self) -> None:
+        self.asked: list[Attempt] = []
+        self.whys: set[str] = set()
+        self.held: set[Attempt] = set()
+        self.moved_on: set[Attempt] = set()
+        self.error: Exception | None = None
+
+    def hand_back(self, attempts: Sequence[Attempt], worker: Any, *, why: str) -> HandedBack:
+        assert worker == WORKER
+        self.asked += attempts
+        self.whys.add(why)
+        if self.error:
+            raise self.error
+        gone = [Job(pk=id) for id, number in attempts if (id, number) not in self.held | self.moved_on]
+        return HandedBack(gone, self.held & set(attempts))
+
+
+@pytest.fixture
+def database(monkeypatch) -> Database:
+    database = Database()
+    monkeypatch.setattr(room, "hand_back", database.hand_back)
+    return database
 
 
 @pytest.fixture
 def consumer(monkeypatch):
     """A consumer without a worker around it."""
+    monkeypatch.setattr(settling, "Recorder", Recorder)
     bare = JobConsumer.__new__(JobConsumer)
-    bare._unclaimed, bare._will_claim = deque(), False
-    bare._deliveries, bare._recorder = Deliveries((), several_at_once=False), Recorder()
+    bare._arrivals, bare._will_claim = Arrivals(), False
+    bare._deliveries = Deliveries((), several_at_once=False)
+    bare._settling = Settling(soon=bare._while_running, deliveries=lambda: bare._deliveries)
     bare.started, bare.pool = [], SimpleNamespace(num_processes=2)
     bare._line = Line(
         start=bare.started.append,
         slots=bare._slots,
         soon=bare._soon,
         on_endings=bare._on_endings,
-        on_free_slot=bare._claim_waiting,
+        on_free_slot=bare._on_free_slot,
     )
     bare._window, bare.initial_prefetch_count = Window(2), 2
-    bare._looked_at, bare._committed, bare._reads_itself = time.monotonic(), deque(), False
+    bare._looked_at, bare._reads_itself = time.monotonic(), False
     bare.event_dispatcher = None
     bare.hostname, bare.timer, bare.messages_arrived = "w@test", Timer(), 0
     bare.blueprint, bare.soon = SimpleNamespace(state=RUN), deque()
     bare.call_soon = lambda call, *arguments: bare.soon.append((call, arguments))
-    shutdown = SimpleNamespace(asked=False, interrupts=False)
+    shutdown = SimpleNamespace(asked=False, interrupts=False, seconds_left=0.0)
     marks = SimpleNamespace(note=lambda job: None)
-    bare.controller = SimpleNamespace(worker_process=None, shutdown=shutdown, max_concurrency=None, marks=marks)
+    bare.controller = SimpleNamespace(worker_process=WORKER, shutdown=shutdown, max_concurrency=None, marks=marks)
     monkeypatch.setattr(room, "connection", SimpleNamespace(close=lambda: None))
     monkeypatch.setattr(room, "read_envelope", read)
     monkeypatch.setattr(JobConsumer, "_request", lambda self, job, payload, message: Request(self, message, job))
     yield bare
     for turn in bare._line._turns:
         turn.abandon()
+    state.requests.clear()
+    state.reserved_requests.clear()
 
 
 def read(headers: Any, body: Any, content_type: Any, *, redelivered: bool) -> Envelope:
@@ -207,6 +233,14 @@ def test_of_a_new_connection_nothing_is_left_of_the_old_one(consumer, asked):
     assert consumer.timer.repeated == [consumer._look_around]
 
 
+def test_a_prefetch_count_of_0_is_taken_for_the_narrowest_window(consumer):
+    """In AMQP it is the word for all there are."""
+    consumer.connection = SimpleNamespace(transport=SimpleNamespace(driver_type="amqp"))
+    consumer.connection_errors, consumer.initial_prefetch_count = (ConnectionError,), 0
+    consumer.create_task_handler()
+    assert consumer._window.size == 1
+
+
 # Claims
 
 
@@ -223,38 +257,43 @@ def test_a_row_that_can_not_be_read_does_not_hold_up_the_others(consumer, monkey
     assert answers == [Answer.RUN, Answer.REJECT, Answer.RUN]
 
 
-def test_an_outage_is_not_taken_for_a_bad_row(consumer, monkeypatch):
+@pytest.mark.parametrize("outage", OUTAGE)
+def test_an_outage_is_not_taken_for_a_bad_row(consumer, monkeypatch, outage):
     def claim(envelopes, worker, *, in_hand):
-        raise OperationalError("away")
+        raise outage("away")
 
     monkeypatch.setattr(room, "claim", claim)
-    with pytest.raises(OperationalError):
-        consumer._claim([envelope()])
+    with pytest.raises(outage):
+        consumer._claim([envelope(), envelope()])
 
 
-def test_messages_wait_for_the_database_with_one_timer_however_many_there_are(consumer, monkeypatch):
+@pytest.mark.parametrize("outage", [OperationalError("away"), ProgrammingError("no such column: tasks_job.new")])
+def test_messages_wait_for_the_database_with_one_timer_however_many_there_are(consumer, monkeypatch, outage):
+    """Be it that it is away, or that a migration has yet to come."""
     away, order = [True], []
 
     def claim(envelopes, worker, *, in_hand):
         if away[0]:
-            raise OperationalError("away")
+            raise outage
         order.extend(envelopes)
         return [Claim(Answer.DROP)] * len(envelopes)
 
     monkeypatch.setattr(room, "claim", claim)
-    waiting = [envelope() for _ in range(4)]
+    waiting, messages = [envelope() for _ in range(4)], []
     for each in waiting:
-        arrive(consumer, each)
+        messages += arrive(consumer, each)
         turn_of_the_loop(consumer)
     assert consumer.holds_messages
     for still_away in (True, False):
         (again,) = consumer.timer.later
         consumer.timer.later.clear()
+        assert [message.settled for message in messages] == [None] * 4, "none is rejected"
         away[0] = still_away
         again()
         turn_of_the_loop(consumer)
     assert order == waiting
     assert (consumer.timer.later, consumer.holds_messages) == ([], False)
+    assert [message.settled for message in messages] == ["ack"] * 4
 
 
 def test_only_as_much_is_claimed_as_there_are_free_slots_the_urgent_first(consumer, asked):
@@ -283,7 +322,7 @@ def test_of_attempts_that_nobody_knows_only_as_many_are_claimed_as_slots_are_fre
     for _ in range(running):
         (message,) = arrive(consumer, envelope())
         consumer._line.join([Request(consumer, message, Job(pk=uuid.uuid4(), task="probe.short", attempt=1))])
-    consumer._unclaimed.clear()
+    consumer._arrivals.drop()
     arrive(consumer, *(envelope() for _ in range(5)))
     turn_of_the_loop(consumer)
     assert len(asked) == claimed
@@ -301,7 +340,7 @@ def test_what_takes_long_is_not_claimed_ahead(consumer, asked):
     consumer._line.pace.note(TASK, 60.0)
     arrive(consumer, *(envelope() for _ in range(9)))
     turn_of_the_loop(consumer)
-    assert (len(asked), len(consumer._unclaimed)) == (2, 7)
+    assert (len(asked), len(consumer._arrivals)) == (2, 7)
 
 
 def test_a_worker_that_is_stopping_claims_nothing(consumer, asked):
@@ -317,7 +356,7 @@ def test_a_worker_that_is_stopping_claims_nothing(consumer, asked):
 def ended(consumer: JobConsumer, outcome: Outcome) -> Request:
     """An attempt that was in hand and has just ended."""
     (message,) = arrive(consumer, envelope())
-    consumer._unclaimed.clear()
+    consumer._arrivals.drop()
     request = Request(consumer, message)
     state.requests[request.id] = request
     consumer._on_endings([(request, outcome)])
@@ -327,26 +366,13 @@ def ended(consumer: JobConsumer, outcome: Outcome) -> Request:
 def test_an_attempt_stays_in_hand_until_its_outcome_is_recorded(consumer):
     request = ended(consumer, DONE)
     assert (request.message.settled, consumer.in_hand(request.id)) == (None, True)
+    assert (consumer.holds_outcomes, consumer.holds_outcome_of(request.id)) == (True, True)
     assert request.id not in state.requests
-    consumer._recorder.kept.clear()
-    consumer._settle([(request, DONE, JobState.SUCCEEDED)])
-    assert (request.message.settled, consumer.in_hand(request.id)) == ("ack", False)
-
-
-@pytest.mark.parametrize(
-    ("reached", "settled"),
-    [
-        (JobState.SUCCEEDED, "ack"),
-        (JobState.RETRYING, "ack"),
-        (JobState.CANCELLED, "ack"),
-        (None, "ack"),
-        (JobState.DEAD, "reject"),
-    ],
-)
-def test_a_message_is_settled_by_what_its_job_came_to(consumer, reached, settled):
-    request = ended(consumer, DONE)
-    consumer._settle([(request, DONE, reached)])
-    assert (request.message.settled, request.told) == (settled, [reached])
+    consumer._settling._recorder.commit()
+    assert (request.message.settled, consumer.in_hand(request.id)) == (None, False)
+    assert (consumer.holds_outcomes, consumer.holds_outcome_of(request.id)) == (False, False)
+    turn_of_the_loop(consumer)
+    assert (request.message.settled, request.told) == ("ack", [JobState.SUCCEEDED])
 
 
 @pytest.mark.parametrize(
@@ -355,15 +381,22 @@ def test_a_message_is_settled_by_what_its_job_came_to(consumer, reached, settled
     ids=["at work", "stopping", "killing its children"],
 )
 def test_a_child_that_is_lost_while_its_worker_stops_costs_no_attempt(
-    consumer, monkeypatch, asked_to_stop, interrupts, handed_back, kept
+    consumer, database, asked_to_stop, interrupts, handed_back, kept
 ):
-    back: list[Any] = []
-    monkeypatch.setattr(room, "hand_back", lambda attempts, why: back.extend(attempts))
     consumer.controller.shutdown.asked, consumer.controller.shutdown.interrupts = asked_to_stop, interrupts
     ended(consumer, DONE)
     lost = ended(consumer, LOST)
-    assert (len(back), len(consumer._recorder.kept)) == (handed_back, kept)
+    assert (len(database.asked), len(consumer._settling._recorder.kept)) == (handed_back, kept)
     assert lost.message.settled == ("ack" if handed_back else None)
+
+
+def test_an_attempt_that_was_lost_while_its_worker_stops_is_in_hand_until_it_can_go(consumer, database):
+    """Else it were taken for one that nobody knows of, and would cost its job an attempt after all."""
+    database.error = OperationalError("away")
+    consumer.controller.shutdown.asked = True
+    lost = ended(consumer, LOST)
+    assert (list(consumer._line.waiting), lost.message.settled) == ([lost], None)
+    assert consumer.in_hand(lost.id)
 
 
 def test_outcomes_are_settled_at_once_when_the_loop_has_ended(consumer):
@@ -371,6 +404,17 @@ def test_outcomes_are_settled_at_once_when_the_loop_has_ended(consumer):
     calls: list[int] = []
     consumer._soon(calls.append, 1)
     assert (calls, len(consumer.soon)) == ([1], 0)
+
+
+def test_the_recorders_thread_settles_nothing_itself_when_the_loop_has_ended(consumer):
+    """The connection is the main thread's, which settles what is left (stop and shutdown)."""
+    request = ended(consumer, DONE)
+    consumer.soon.clear()
+    consumer.blueprint.state = CLOSE
+    consumer._settling._recorder.commit()
+    assert (request.message.settled, len(consumer.soon)) == (None, 0)
+    consumer._settling.settle()
+    assert request.message.settled == "ack"
 
 
 # Looking around
@@ -430,7 +474,7 @@ def test_what_waits_behind_something_long_is_run_by_another_slot(consumer, chann
     consumer.pool.num_processes = 1
     requests = [Request(consumer, message) for message in arrive(consumer, envelope(), envelope())]
     consumer._line.join(requests)
-    consumer.started[0]._since = time.monotonic() - MOST_PATIENCE_SECONDS
+    consumer.started[0]._since = time.monotonic() - STUCK_SECONDS
     consumer.pool.num_processes = 2
     consumer._look_around()
     assert [turn.requests for turn in consumer.started] == [[], requests]
@@ -438,55 +482,195 @@ def test_what_waits_behind_something_long_is_run_by_another_slot(consumer, chann
 
 @pytest.fixture
 def stuck(consumer, monkeypatch) -> list[Request]:
-    """Attempts that wait behind others which take long."""
+    """Attempts of which two wait behind two others that take long."""
     requests = [Request(consumer, arrive(consumer, envelope())[0]) for _ in range(4)]
-    consumer._unclaimed.clear()
+    consumer._arrivals.drop()
+    for request in requests:
+        state.task_reserved(request)
     consumer._line.join(requests)
     for turn in consumer.started:
         turn.accepted = True
-        turn._since = time.monotonic() - MOST_PATIENCE_SECONDS - 1
+        turn._since = time.monotonic() - STUCK_SECONDS - 1
     return requests
 
 
-def test_what_waits_where_every_slot_is_taken_for_long_is_given_to_another_worker(
-    consumer, channel, stuck, monkeypatch
-):
-    back: list[Any] = []
-    monkeypatch.setattr(room, "hand_back", lambda attempts, why: back.extend(attempts))
+def attempts(requests: Sequence[Request]) -> list[Attempt]:
+    return [(request.job.pk, request.job.attempt) for request in requests]
+
+
+def in_hand(consumer: JobConsumer, requests: Sequence[Request]) -> list[bool]:
+    return [consumer.in_hand(request.id) for request in requests]
+
+
+def test_what_waits_where_every_slot_is_taken_for_long_is_given_to_another_worker(consumer, channel, stuck, database):
     consumer._look_around()
-    assert back == [(request.job.pk, 1) for request in stuck[2:]]
+    assert database.asked == attempts(stuck[2:])
     assert [request.message.settled for request in stuck] == [None, None, "ack", "ack"]
+    assert in_hand(consumer, stuck) == [True, True, False, False]
 
 
-def test_a_look_that_comes_late_judges_nobody(consumer, channel, stuck, monkeypatch):
-    monkeypatch.setattr(room, "hand_back", lambda attempts, why: pytest.fail("nothing is given away"))
+def test_a_look_that_comes_late_judges_nobody(consumer, channel, stuck, database):
     consumer._looked_at -= 10
     consumer._look_around()
-    assert list(consumer._line.waiting) == stuck[2:]
+    assert (list(consumer._line.waiting), database.asked) == (stuck[2:], [])
 
 
-def test_what_can_not_be_given_away_waits_on(consumer, channel, stuck, monkeypatch):
-    def away(attempts, why):
-        raise OperationalError("away")
-
-    monkeypatch.setattr(room, "hand_back", away)
+@pytest.mark.parametrize("outage", OUTAGE)
+def test_with_the_database_away_what_should_be_given_away_waits_on(consumer, channel, stuck, database, outage):
+    database.error = outage("away")
     consumer._look_around()
     assert list(consumer._line.waiting) == stuck[2:]
     assert [request.message.settled for request in stuck] == [None] * 4
+    assert in_hand(consumer, stuck) == [True] * 4
 
 
-def test_a_stopping_worker_gives_back_what_it_has_not_claimed(consumer, monkeypatch):
-    monkeypatch.setattr(room.Consumer, "stop", lambda self: None)
+def test_an_attempt_whose_row_is_held_stays_ours_and_waits_in_the_line(consumer, channel, stuck, database):
+    database.held = set(attempts(stuck[3:]))
+    consumer._look_around()
+    assert list(consumer._line.waiting) == stuck[3:]
+    assert [request.message.settled for request in stuck] == [None, None, "ack", None]
+    assert in_hand(consumer, stuck) == [True, True, False, True]
+
+    database.held.clear()
+    consumer._look_around()
+    assert database.asked == attempts([*stuck[2:], stuck[3]])
+    assert ([*consumer._line.waiting], stuck[3].message.settled) == ([], "ack")
+
+
+def test_what_has_moved_on_meanwhile_leaves_the_line_like_what_was_handed_back(consumer, channel, stuck, database):
+    database.moved_on = set(attempts(stuck[2:3]))
+    consumer._look_around()
+    assert ([*consumer._line.waiting], in_hand(consumer, stuck)) == ([], [True, True, False, False])
+    assert [request.message.settled for request in stuck] == [None, None, "ack", "ack"]
+
+
+def test_whatever_goes_wrong_with_giving_away_no_attempt_is_forgotten(consumer, channel, stuck, database):
+    database.error = RuntimeError("odd")
+    with pytest.raises(RuntimeError, match="odd"):
+        consumer._look_around()
+    assert list(consumer._line.waiting) == stuck[2:]
+    assert in_hand(consumer, stuck) == [True] * 4
+
+
+# Ends
+
+
+@pytest.fixture
+def stopped(consumer, monkeypatch) -> list[str]:
+    """What Celery's own part of an end has done. The loop has ended once it has stopped."""
+    told: list[str] = []
+
+    def stop(self: Any) -> None:
+        told.append("stop")
+        self.blueprint.state = CLOSE
+
+    monkeypatch.setattr(room.Consumer, "stop", stop)
+    monkeypatch.setattr(room.Consumer, "on_close", lambda self: told.append("on_close"))
+    return told
+
+
+def test_a_stopping_worker_gives_back_what_it_has_not_claimed(consumer, stopped):
     messages = arrive(consumer, envelope(), envelope())
     consumer.stop()
     assert [message.settled for message in messages] == ["requeue", "requeue"]
-    assert not consumer.holds_messages
+    assert (consumer.holds_messages, stopped) == (False, ["stop"])
 
 
-def test_what_no_child_had_begun_when_the_connection_broke_is_handed_back(consumer, stuck, monkeypatch):
-    back: list[Any] = []
-    monkeypatch.setattr(room, "hand_back", lambda attempts, why: back.extend(attempts))
-    monkeypatch.setattr(room.Consumer, "on_close", lambda self: None)
+def began(turn: Turn, count: int) -> None:
+    """As the turn's child says."""
+    turn._page.begin(count)
+    for _ in range(count - 1):
+        assert turn._page.keep(DONE)
+
+
+@pytest.fixture
+def half_way(consumer) -> list[Request]:
+    """Attempts in hand: one has ended, the second runs, the third would follow, and the fourth waits."""
+    consumer.pool.num_processes = 1
+    consumer._line.pace.note(TASK, TURN_SECONDS / 3)
+    requests = [Request(consumer, message) for message in arrive(consumer, *(envelope() for _ in range(4)))]
+    consumer._arrivals.drop()
+    for request in requests:
+        state.task_reserved(request)
+    consumer._line.join(requests)
+    (turn,) = consumer.started
+    assert turn.requests == requests[:3]
+    began(turn, 2)
+    return requests
+
+
+def test_a_stopping_worker_gives_away_what_has_not_begun(consumer, half_way, stopped, database):
+    """And not only when the pool has drained, which may take as long as the grace."""
+    consumer.controller.shutdown.asked = True
+    consumer.stop()
+    assert database.asked == attempts(half_way[2:])
+    assert database.whys == {room.STOPPED}
+    assert [request.message.settled for request in half_way] == [None, None, "ack", "ack"]
+    assert [request.id for request, _ in consumer._settling._recorder.kept] == [half_way[0].id]
+    assert in_hand(consumer, half_way) == [True, True, False, False]
+    assert len(consumer.started) == 1
+
+
+def test_a_consumer_that_stops_and_whose_worker_goes_on_gives_no_attempt_away(consumer, half_way, stopped, database):
+    consumer.stop()
+    assert (database.asked, in_hand(consumer, half_way)) == ([], [True] * 4)
+
+
+def test_what_a_stopping_worker_could_not_give_away_is_tried_again_when_a_turn_ends(
+    consumer, half_way, stopped, database
+):
+    consumer.controller.shutdown.asked = True
+    database.held = set(attempts(half_way[3:]))
+    consumer.stop()
+    assert list(consumer._line.waiting) == half_way[3:]
+
+    database.held.clear()
+    consumer.started[0]._on_return([DONE, DONE])
+
+    assert database.asked[2:] == attempts(half_way[3:])
+    assert ([*consumer._line.waiting], half_way[3].message.settled) == ([], "ack")
+    assert len(consumer.started) == 1, "a worker that is stopping begins nothing"
+
+
+def test_a_worker_at_work_gives_nothing_away_when_a_turn_ends(consumer, half_way, database):
+    consumer.started[0]._on_return([DONE, DONE])
+    turn_of_the_loop(consumer)
+    assert (database.asked, consumer.started[1].requests) == ([], half_way[2:])
+
+
+def test_what_killed_children_have_left_behind_is_kept(consumer, half_way):
+    consumer.controller.shutdown.asked = consumer.controller.shutdown.interrupts = True
+    consumer.salvage()
+    assert [(request.id, outcome) for request, outcome in consumer._settling._recorder.kept] == [(half_way[0].id, DONE)]
+    consumer.started[0]._on_return([DONE])
+    assert len(consumer._settling._recorder.kept) == 1, "and told once"
+
+
+def test_the_connection_is_closed_after_the_last_outcome(consumer, monkeypatch):
+    request = ended(consumer, DONE)
+    closed: list[str | None] = []
+    monkeypatch.setattr(room.Consumer, "shutdown", lambda self: closed.append(request.message.settled))
+    consumer.controller.shutdown.asked, consumer.controller.shutdown.seconds_left = True, 4.5
+    consumer.blueprint.state = CLOSE
+    consumer.shutdown()
+    assert closed == ["ack"]
+    assert consumer._settling._recorder.flushed == [4.5]
+
+
+def test_what_no_child_had_begun_when_the_connection_broke_is_handed_back(consumer, stuck, stopped, database):
     consumer.started[1].accepted = False
     consumer.on_close()
-    assert back == [(stuck[number].job.pk, 1) for number in (1, 2, 3)]
+    assert database.asked == attempts(stuck[1:])
+    assert stopped == ["on_close"]
+
+
+def test_an_attempt_whose_row_is_held_when_the_connection_breaks_is_run_by_nobody_else(
+    consumer, stuck, stopped, database, monkeypatch
+):
+    """Celery forgets what no child has begun. Its message comes again, and would be claimed as a second one."""
+    monkeypatch.setattr(room.Consumer, "on_close", lambda self: state.requests.clear())
+    consumer.started[1].accepted = False
+    database.held = set(attempts(stuck[1:2]))
+    consumer.on_close()
+    assert in_hand(consumer, stuck[1:]) == [True, False, False]
+    assert consumer.started[2].requests == stuck[1:2], "it has a slot again"

@@ -13,6 +13,7 @@ JSON = "application/json"
 def test_a_job_message_names_its_attempt():
     envelope = read_envelope(GOOD, BODY, JSON)
     assert (envelope.job_id, envelope.attempt, envelope.task) == (JOB, 2, "probe.echo")
+    assert envelope.attempt_id == GOOD["id"]
 
 
 @pytest.mark.parametrize(

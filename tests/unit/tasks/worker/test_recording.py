@@ -1,8 +1,17 @@
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DataError, InterfaceError, OperationalError, connection, transaction
+from django.db import (
+    DataError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
@@ -11,7 +20,7 @@ from tasks.models import DeadLetter, Job
 from tasks.states import JobState
 from tasks.worker import recording
 from tasks.worker.outcome import Outcome
-from tasks.worker.recording import HELD, Ended, record
+from tasks.worker.recording import HELD, OUTAGE, Ended, record
 from tests.unit.tasks.factories import kinds, make_job
 
 pytestmark = pytest.mark.django_db
@@ -180,6 +189,13 @@ def test_an_outcome_that_comes_again_is_a_duplicate():
     assert (job.result, kinds(job), TaskResult.objects.get().result) == ("x", ["succeeded", "duplicate"], '"x"')
 
 
+def test_an_outcome_that_is_twice_in_a_group_counts_once():
+    job, other = running(2)
+    reached = record_all((job, succeeded("x")), (other, succeeded("y")), (job, succeeded("x")))
+    assert reached == [JobState.SUCCEEDED, JobState.SUCCEEDED, None]
+    assert (kinds(job), kinds(other)) == (["succeeded", "duplicate"], ["succeeded"])
+
+
 def test_of_one_job_at_two_attempts_in_a_group_the_one_at_hand_counts():
     job = make_job(JobState.RUNNING, attempt=2)
     late = Job(pk=job.pk, task=job.task, attempt=1, queue=job.queue)
@@ -227,12 +243,18 @@ def test_a_held_outcome_is_recorded_once_its_row_is_free(second_connection):
     assert kinds(job) == ["succeeded"]
 
 
-@pytest.mark.parametrize("outage", [OperationalError("away"), InterfaceError("closed")])
-def test_with_the_database_away_all_of_a_group_is_held(monkeypatch, outage):
+@pytest.fixture
+def unusable(monkeypatch) -> None:
+    """A connection that is found to be broken."""
+    monkeypatch.setattr(type(transaction.get_connection()), "is_usable", lambda self: False)
+
+
+@pytest.mark.parametrize("outage", OUTAGE)
+def test_with_the_database_away_all_of_a_group_is_held(monkeypatch, unusable, outage):
     jobs = running(2)
 
     def away(*_: Any, **__: Any) -> None:
-        raise outage
+        raise outage("away")
 
     monkeypatch.setattr(recording._SUCCEED, "run", away)
     assert record_all((jobs[0], succeeded()), (jobs[1], failed(ValueError("x")))) == [HELD, HELD]
@@ -241,19 +263,170 @@ def test_with_the_database_away_all_of_a_group_is_held(monkeypatch, outage):
     assert again == [JobState.SUCCEEDED, JobState.RETRYING]
 
 
-def test_an_outage_in_the_middle_of_a_group_holds_what_it_met(monkeypatch):
+OUTAGES = [
+    OperationalError("away"),
+    ProgrammingError("no such column: tasks_job.new"),
+    NotSupportedError("cached plan must not change result type"),
+    InternalError("current transaction is aborted"),
+]
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: type(outage).__name__)
+def test_an_outage_in_the_middle_of_a_group_holds_what_it_met(monkeypatch, outage):
     first, second, third = running(3)
     real = recording._record
 
     def away_for_the_second(ended: Ended) -> Any:
         if ended.job.pk == second.pk:
-            raise OperationalError("away")
+            raise outage
         return real(ended)
 
     monkeypatch.setattr(recording, "_record", away_for_the_second)
-    error = failed(ValueError("x"))
-    assert record_all((first, error), (second, error), (third, error)) == [JobState.RETRYING, HELD, JobState.RETRYING]
-    assert states([first, second, third]) == [JobState.RETRYING, JobState.RUNNING, JobState.RETRYING]
+    error = failed(PermanentError("x"))
+    assert record_all((first, error), (second, error), (third, error)) == [JobState.DEAD, HELD, JobState.DEAD]
+    assert states([first, second, third]) == [JobState.DEAD, JobState.RUNNING, JobState.DEAD]
+    assert DeadLetter.objects.filter(job=second).count() == 0
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: type(outage).__name__)
+def test_a_success_that_the_database_will_not_take_now_is_held_and_never_dead(monkeypatch, outage):
+    jobs = running(3)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise outage
+
+    monkeypatch.setattr(recording._SUCCEED, "run", refuse)
+    assert record_all(*((job, succeeded()) for job in jobs)) == [HELD] * 3
+    assert states(jobs) == [JobState.RUNNING] * 3
+    monkeypatch.undo()
+    assert record_all(*((job, succeeded()) for job in jobs)) == [JobState.SUCCEEDED] * 3
+
+
+@pytest.fixture
+def refuse() -> Iterator[Any]:
+    """Has the database refuse every change of a row, as one does that runs out of something for it."""
+
+    def refuse(job: Job) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE 'too much' USING ERRCODE = 'program_limit_exceeded'; END $$"
+            )
+            cursor.execute(
+                "CREATE TRIGGER refuse BEFORE UPDATE ON tasks_job FOR EACH ROW "
+                f"WHEN (NEW.id = '{job.pk}') EXECUTE FUNCTION refuse()"
+            )
+
+    yield refuse
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION IF EXISTS refuse CASCADE")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="a group that SQLite refuses is refused as a whole")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("at", [0, -1])
+def test_one_success_that_the_database_refuses_now_holds_up_no_other(refuse, count, at):
+    jobs, other = running(count), make_job(JobState.RUNNING)
+    refuse(jobs[at])
+    ends = [*((job, succeeded(number)) for number, job in enumerate(jobs)), (other, failed(ValueError("x")))]
+
+    reached = record_all(*ends)
+
+    expected = [HELD if job is jobs[at] else JobState.SUCCEEDED for job in jobs]
+    assert reached == [*expected, JobState.RETRYING]
+    assert kinds(jobs[at]) == []
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION refuse CASCADE")
+    assert record_all((jobs[at], succeeded("x"))) == [JobState.SUCCEEDED]
+    assert [kinds(job) for job in jobs] == [["succeeded"]] * count
+
+
+@pytest.fixture
+def alter(second_connection) -> Iterator[Any]:
+    """Has somebody migrate the table while the worker runs."""
+
+    def alter(kind: str) -> None:
+        second_connection(f"ALTER TABLE tasks_job ALTER COLUMN attempt TYPE {kind}")
+        second_connection("COMMIT")
+
+    yield alter
+    alter("integer")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite keeps no plans")
+@pytest.mark.django_db(transaction=True)
+def test_a_success_whose_statement_has_an_old_plan_is_recorded_with_a_new_connection(alter, caplog):
+    often = connection.settings_dict["OPTIONS"]["prepare_threshold"]
+    for job in running(often + 1):
+        assert record_all((job, succeeded())) == [JobState.SUCCEEDED]
+    jobs = running(3)
+    alter("bigint")
+
+    reached = record_all(*((job, succeeded()) for job in jobs))
+
+    assert "cached plan" in caplog.text, "or this test has nothing to test"
+    assert set(reached) <= {HELD, JobState.SUCCEEDED}
+    held = [job for job, state in zip(jobs, reached, strict=True) if state == HELD]
+    assert record_all(*((job, succeeded()) for job in held)) == [JobState.SUCCEEDED] * len(held)
+    assert states(jobs) == [JobState.SUCCEEDED] * 3
+    assert DeadLetter.objects.count() == 0
+
+
+# Groups
+
+
+@pytest.fixture
+def groups(monkeypatch) -> list[list[str | None]]:
+    """The results of each group of successes that went to the database."""
+    groups: list[list[str | None]] = []
+    run = recording._SUCCEED.run
+
+    def noted(rows: list[Any], **constants: Any) -> Any:
+        groups.append([row[-1] for row in rows])
+        return run(rows, **constants)
+
+    monkeypatch.setattr(recording._SUCCEED, "run", noted)
+    return groups
+
+
+@pytest.mark.parametrize(
+    ("chars", "sizes"),
+    [
+        ([10, 10, 10], [3]),
+        ([10, 10, 11], [2, 1]),
+        ([30, 10, 20, 30], [1, 2, 1]),
+        ([20, 20, 20], [1, 1, 1]),
+        ([99, 2, 99, 99], [1, 1, 1, 1]),  # what is too much by itself goes alone
+        ([30, None, None, 2], [3, 1]),
+        ([], []),
+    ],
+)
+def test_a_group_has_a_limit_in_what_it_weighs(groups, monkeypatch, chars, sizes):
+    monkeypatch.setattr(recording, "GROUP_CHARS", 30)
+    jobs = running(len(chars))
+    results = [size and "x" * (size - 2) for size in chars]  # and two quotes
+    reached = record_all(*((job, succeeded(result)) for job, result in zip(jobs, results, strict=True)))
+    assert [len(group) for group in groups] == sizes
+    assert reached == [JobState.SUCCEEDED] * len(chars)
+    assert [Job.objects.get(pk=job.pk).result for job in jobs] == results
+
+
+def test_what_is_recorded_when_the_database_goes_away_is_not_held(monkeypatch, unusable):
+    """Else it were told as a duplicate when it is tried again."""
+    monkeypatch.setattr(recording, "GROUP_CHARS", 10)
+    jobs = running(4)
+    run, times = recording._SUCCEED.run, iter([True, False])
+
+    def once(rows: list[Any], **constants: Any) -> Any:
+        if not next(times):
+            raise OperationalError("away")
+        return run(rows, **constants)
+
+    monkeypatch.setattr(recording._SUCCEED, "run", once)
+    results = ["12345678", failed(ValueError("x")), "12345678", "12345678"]
+    ends = [each if isinstance(each, Outcome) else succeeded(each) for each in results]
+    assert record_all(*zip(jobs, ends, strict=True)) == [JobState.SUCCEEDED, HELD, HELD, HELD]
 
 
 # Outcomes that no row can hold

@@ -1,6 +1,10 @@
 """An attempt in the worker's main process: what shares its turn, and how it ended when its child can not tell."""
 
 import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +17,7 @@ from tasks.registry import registry
 from tasks.states import JobState
 from tasks.worker.outcome import Outcome
 from tasks.worker.request import AttemptRequest
+from tasks.worker.witness import Witness
 from tests.unit.tasks.factories import make_job
 
 pytestmark = pytest.mark.django_db
@@ -97,6 +102,87 @@ def test_an_attempt_that_ran_out_of_time_says_of_which():
     outcome = request(task="probe.fail").out_of_time()
     assert (outcome.lost, outcome.reason) == (False, "time_limit")
     assert outcome.error == "attempt 1 was ended after 3 s, its task's time limit"
+
+
+@pytest.fixture
+def child() -> Iterator[Callable[[Callable[[], object]], int]]:
+    """Forks a process that does as it is told and is reaped by nobody before the test is over."""
+    children: list[int] = []
+
+    def fork(life: Callable[[], object]) -> int:
+        process_id = os.fork()
+        if process_id == 0:
+            try:
+                life()
+            finally:
+                os._exit(99)
+        children.append(process_id)
+        return process_id
+
+    yield fork
+    for process_id in children:
+        os.kill(process_id, signal.SIGKILL)
+        os.waitpid(process_id, 0)
+
+
+@pytest.mark.parametrize(
+    ("end", "how", "evidence"),
+    [
+        (lambda: os._exit(3), "exitcode 3", {"exit_code": 3}),
+        (lambda: os._exit(0), "exitcode 0", {"exit_code": 0}),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "signal 9 (SIGKILL)", {"signal": "SIGKILL"}),
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), "signal 15 (SIGTERM)", {"signal": "SIGTERM"}),
+    ],
+    ids=["exit 3", "exit 0", "SIGKILL", "SIGTERM"],
+)
+def test_an_attempt_whose_process_was_gone_before_its_time_was_up_is_lost(child, end, how, evidence):
+    """The main process was held up, and hears of the one only when the other is due."""
+    late = request(task="probe.fail")
+    late._witness = Witness(resident=lambda process_id: None)
+    late.worker_pid = child(end)
+    os.waitid(os.P_PID, late.worker_pid, os.WEXITED | os.WNOWAIT)
+
+    outcome = late.out_of_time()
+
+    assert (outcome.lost, outcome.error_type) == (True, "WorkerLost")
+    assert outcome.error == f"attempt 1 on w@test: Worker exited prematurely: {how}", "in the words of the pool"
+    assert evidence.items() <= outcome.evidence.items()
+    left = os.waitid(os.P_PID, late.worker_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    assert left.si_pid == late.worker_pid, "it is the pool's to reap"
+
+
+def test_an_attempt_whose_process_lives_ran_out_of_time(child):
+    late = request(task="probe.fail")
+    late.worker_pid = child(signal.pause)
+    assert late.out_of_time().reason == "time_limit"
+
+
+def test_an_attempt_whose_process_is_no_child_or_no_more_ran_out_of_time():
+    """With a pool of threads it is the main process. One that is reaped is known to be lost already."""
+    reaped = os.spawnlp(os.P_NOWAIT, "true", "true")
+    os.waitpid(reaped, 0)
+    for process_id in (os.getpid(), reaped, None):
+        late = request(task="probe.fail")
+        late.worker_pid = process_id
+        assert late.out_of_time().reason == "time_limit"
+
+
+def test_an_attempt_that_was_taken_back_has_neither_process_nor_run():
+    taken = request()
+    taken.on_accepted(4711, time.monotonic())
+    assert (taken.worker_pid, taken.ran_seconds is None) == (4711, False)
+    taken.on_taken_back()
+    assert (taken.worker_pid, taken.ran_seconds) == (None, None)
+
+
+@pytest.mark.parametrize(("share", "ended"), [(1.0, [(4711, signal.SIGKILL)]), (0.25, [])])
+def test_remote_control_ends_only_an_attempt_that_has_its_process_to_itself(share, ended, caplog):
+    told: list[Any] = []
+    running = request(share=share)
+    running.on_accepted(4711, time.monotonic())
+    running.terminate(SimpleNamespace(terminate_job=lambda *about: told.append(about)), "KILL")
+    assert told == ended
+    assert ("cancel its job instead" in caplog.text) == (not ended)
 
 
 @pytest.mark.parametrize(

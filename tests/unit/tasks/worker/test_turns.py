@@ -1,6 +1,8 @@
 """Attempts on their way through the pool: which of them share a turn, and what becomes of each when it goes wrong."""
 
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -8,12 +10,14 @@ from typing import Any
 import pytest
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.exceptions import TaskRevokedError
 
 from tasks.worker import journal, turns
 from tasks.worker.execution import TURN_SECONDS, run_turn
 from tasks.worker.journal import Page
 from tasks.worker.outcome import Outcome
-from tasks.worker.turns import MOST_ATTEMPTS, MOST_PATIENCE_SECONDS, PATIENCE_SECONDS, Line, Pace, Turn
+from tasks.worker.turns import LONG_SECONDS, MOST_ATTEMPTS, STUCK_SECONDS, Line, Pace, Turn
+from tests.waiting import wait_for
 
 LIMITS = (9, 10)
 
@@ -55,6 +59,9 @@ class Request:
     def on_accepted(self, pid: int, at: float) -> None:
         self.pid = pid
 
+    def on_taken_back(self) -> None:
+        self.pid = None
+
     def lost(self, error: BaseException) -> Outcome:
         return Outcome(succeeded=False, error=f"lost: {error}")
 
@@ -87,11 +94,27 @@ def note(endings: list[tuple[Request, Outcome]]) -> None:
         request.ended.append(outcome)
 
 
+def take_back(turn: Turn) -> list[Request]:
+    """What has not begun."""
+    endings, not_begun = turn.take_back()
+    note(endings)
+    return not_begun
+
+
 @pytest.fixture(autouse=True)
 def every_page_comes_back() -> Iterator[None]:
     free = sorted(journal._free)
     yield
     assert sorted(journal._free) == free, "a page was lost, or given back twice"
+
+
+@pytest.fixture
+def one_page(every_page_comes_back) -> Iterator[None]:
+    """Each turn has the page of the one before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "_free", deque([journal.PAGES - 1]))
+        yield
+        assert len(journal._free) == 1
 
 
 class Child:
@@ -287,11 +310,29 @@ def test_the_last_of_a_turn_has_all_of_its_time_too(pool, ends, names, late):
     Child(pool).run(len(names)).come_back()
 
 
+@pytest.mark.parametrize("ran", [1, 2, 3])
+def test_a_child_that_dies_between_two_attempts_costs_none_anything(pool, ends, ran):
+    _, attempts = started(pool, ends)
+    Child(pool).accept().run(ran).die()
+    assert [attempt.ended for attempt in attempts] == [[done(number)] for number in range(ran)] + [[]] * (4 - ran)
+    assert ends == [attempts[ran:]]
+
+
+def test_of_a_child_that_dies_before_it_begins_anything_the_first_attempt_is_blamed(pool, ends):
+    """Just to read it may have been too much, and would be for every child to come."""
+    _, attempts = started(pool, ends)
+    Child(pool).accept().die()
+    assert [[outcome.error for outcome in attempt.ended] for attempt in attempts] == [
+        ["lost: signal 9 (SIGKILL)"], [], [], [],
+    ]  # fmt: skip
+    assert ends == [attempts[1:]]
+
+
 def test_what_has_not_begun_can_be_taken_back(pool, ends):
     turn, attempts = started(pool, ends)
     child = Child(pool).accept().run(1)
     child.begin()
-    assert turn.take_back() == attempts[2:]
+    assert take_back(turn) == attempts[2:]
     child.outcomes.append(done("late"))
     assert not child.begin()
     child.come_back()
@@ -299,12 +340,92 @@ def test_what_has_not_begun_can_be_taken_back(pool, ends):
     assert ends == [[]]
 
 
+def test_what_is_taken_back_has_no_process_and_what_runs_on_has_one_to_itself(pool, ends):
+    turn, attempts = started(pool, ends)
+    child = Child(pool).accept().run(1)
+    child.begin()
+    take_back(turn)
+    assert turn.requests == attempts[1:2]
+    assert [attempt.pid for attempt in attempts] == [4711, 4711, None, None]
+    assert [attempt.share for attempt in attempts] == [1 / 8, 1.0, 1 / 8, 1 / 8]
+    child.come_back()
+
+
+END: dict[str, Callable[[Child], object]] = {
+    "returns": lambda child: child.come_back(),
+    "dies": lambda child: child.die(),
+    "is killed at the hard limit": lambda child: child.run_out_of_time(),
+}
+
+
+@pytest.mark.parametrize("end", END)
+@pytest.mark.parametrize("ran", [0, 1, 2, 3])
+def test_what_was_heard_of_while_the_turn_ran_is_not_told_again(pool, ends, ran, end):
+    turn, attempts = started(pool, ends)
+    child = Child(pool).accept().run(ran)
+    child.begin()
+    endings, not_begun = turn.take_back()
+    assert endings == [(attempts[number], done(number)) for number in range(ran)]
+    assert not_begun == attempts[ran + 1 :]
+
+    child.outcomes.append(done("x"))
+    assert child.page.keep(child.outcomes[-1])
+    END[end](child)
+
+    assert [attempt.ended for attempt in attempts] == [[done("x")] if at == ran else [] for at in range(4)]
+    assert ends == [[]]
+
+
+@pytest.mark.parametrize("end", ["dies", "is killed at the hard limit"])
+@pytest.mark.parametrize("ran", [0, 1, 2])
+def test_of_a_turn_that_was_taken_back_from_the_attempt_that_runs_is_blamed_alone(pool, ends, ran, end):
+    turn, attempts = started(pool, ends)
+    child = Child(pool).accept().run(ran)
+    child.begin()
+    take_back(turn)
+    END[end](child)
+    assert [attempt.ended for attempt in attempts[:ran]] == [[done(number)] for number in range(ran)]
+    assert [outcome.succeeded for outcome in attempts[ran].ended] == [False]
+    assert [attempt.ended for attempt in attempts[ran + 1 :]] == [[]] * (3 - ran)
+    assert ends == [[]]
+
+
+@pytest.mark.parametrize("end", ["dies", "is killed at the hard limit"])
+@pytest.mark.parametrize("about_to_begin", [False, True])
+@pytest.mark.parametrize("ran", [0, 1, 2])
+def test_nobody_is_blamed_for_a_child_that_dies_when_the_rest_of_its_turn_has_been_taken_back(
+    pool, ends, ran, about_to_begin, end
+):
+    turn, attempts = started(pool, ends)
+    child = Child(pool).accept().run(ran)
+    assert take_back(turn) == attempts[ran:]
+    if about_to_begin:
+        assert not child.begin()
+    END[end](child)
+    assert [attempt.ended for attempt in attempts] == [[done(number)] for number in range(ran)] + [[]] * (4 - ran)
+    assert ends == [[]]
+
+
+def test_a_turn_may_be_taken_back_from_again_and_tells_what_has_ended_since(pool, ends):
+    turn, attempts = started(pool, ends)
+    child = Child(pool).accept().run(1)
+    child.begin()
+    take_back(turn)
+    child.outcomes.append(done("x"))
+    child.page.keep(child.outcomes[-1])
+    assert turn.take_back() == ([(attempts[1], done("x"))], [])
+    assert turn.take_back() == ([], [])
+    child.come_back()
+    assert ends == [[]]
+    assert attempts[1].ended == []
+
+
 def test_an_attempt_that_was_about_to_begin_when_the_rest_was_taken_goes_back_with_the_turn(pool, ends):
     """The child has said that it begins the second and then sees that the turn was cut."""
     turn, attempts = started(pool, ends, "abc")
     child = Child(pool).accept().run(1)
     child.page.begin(2)
-    taken = turn.take_back()
+    taken = take_back(turn)
     child.come_back()
     assert (taken, ends) == ([attempts[2]], [[attempts[1]]])
     assert [len(attempt.ended) for attempt in attempts] == [1, 0, 0]
@@ -314,20 +435,78 @@ def test_an_attempt_that_was_about_to_begin_when_the_rest_was_taken_goes_back_wi
 def test_taking_back_from_a_child_that_is_on_its_way_back_gives_no_attempt_to_two(pool, ends, ran):
     turn, attempts = started(pool, ends, "abc")
     child = Child(pool).accept().run(ran)
-    taken = turn.take_back()
+    taken = take_back(turn)
     child.come_back()
     assert [*taken, *ends[0]] == attempts[ran:]
-    assert turn.take_back() == []
+    assert [len(attempt.ended) for attempt in attempts] == [1] * ran + [0] * (3 - ran)
 
 
-def test_of_a_turn_that_was_taken_back_from_and_killed_the_attempt_that_ran_is_blamed(pool, ends):
+@pytest.mark.parametrize("over", ["returned", "abandoned"])
+def test_a_turn_that_is_over_has_nothing_more_to_tell(pool, ends, over, one_page):
+    """And its page is another turn's by now, which goes on."""
     turn, attempts = started(pool, ends)
-    child = Child(pool).accept().run(1)
-    child.begin()
-    turn.take_back()
-    child.die()
-    assert [len(attempt.ended) for attempt in attempts] == [1, 1, 0, 0]
-    assert ends == [[]]
+    child = Child(pool)
+    if over == "returned":
+        child.accept().run(2).come_back()
+    else:
+        assert turn.abandon() == attempts
+    heard, told = [list(attempt.ended) for attempt in attempts], list(ends)
+    _, others = started(pool, ends, "xy")
+
+    assert turn.take_back() == ([], [])
+    assert turn.abandon() == []
+    for end in END.values():
+        end(child)
+
+    assert [attempt.ended for attempt in attempts] == heard
+    assert (ends, told) == (told, [attempts[2:]] if over == "returned" else [])
+    Child(pool).accept().run(2).come_back()
+    assert [other.ended for other in others] == [[done(0)], [done(1)]]
+
+
+class TellingLock:
+    """Counts those who have asked for it."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.asked += 1
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_a_turn_that_returns_while_it_is_taken_back_from_tells_of_each_attempt_once(pool, ends, monkeypatch):
+    """With a pool of threads it returns on a thread of its own."""
+    turn, attempts = started(pool, ends)
+    child = Child(pool).accept().run(2)
+    returning = threading.Thread(target=child.come_back)
+    lock = turn._changing = TellingLock()
+    outcomes = Page.outcomes
+
+    def meanwhile(page: Page) -> list[Outcome]:
+        returning.start()
+        wait_for(lambda: lock.asked == 2 or not returning.is_alive(), "the other thread to come as far as it can")
+        return outcomes(page)
+
+    monkeypatch.setattr(Page, "outcomes", meanwhile)
+    taken = take_back(turn)
+    returning.join()
+
+    assert (taken, ends) == (attempts[2:], [[]])
+    assert [attempt.ended for attempt in attempts] == [[done(0)], [done(1)], [], []]
+
+
+def test_a_turn_of_which_all_was_taken_back_before_the_pool_had_a_slot_for_it_needs_none(pool, ends):
+    attempts = requests("ab")
+    turn = Turn(attempts, on_end=lambda turn, endings, not_begun: ends.append((endings, not_begun)))
+    assert take_back(turn) == attempts
+    with pytest.raises(TaskRevokedError):  # Celery lets go of the slot
+        turn.execute_using_pool(pool)
+    assert (pool.jobs, ends) == ([], [([], [])])
 
 
 def test_an_abandoned_turn_has_no_attempts_and_begins_none(pool, ends):
@@ -373,7 +552,8 @@ class Shop:
         self.turn_of_the_loop()
         while living := [turn for turn in self.started if turn in self.line._turns]:
             for turn in living:
-                turn.child.outcomes += [done()] * (len(turn.requests) - len(turn.child.outcomes))
+                attempts = turn._heard + len(turn.requests)
+                turn.child.outcomes += [done()] * (attempts - len(turn.child.outcomes))
                 turn.child.come_back()
             self.turn_of_the_loop()
 
@@ -468,7 +648,7 @@ def test_what_waits_behind_something_long_is_run_by_another_slot(open_shop, cloc
     shop = open_shop(2)
     shop.line.join(requests("abcdef"))  # abc, def
     shop.started[0].child.accept().begin()
-    clock.now += PATIENCE_SECONDS + 0.1
+    clock.now += LONG_SECONDS + 0.1
     shop.started[1].child.run(3).come_back()
 
     shop.line.unstick()
@@ -484,30 +664,55 @@ def test_what_waits_behind_something_long_is_run_at_once_by_a_slot_that_is_free(
     shop.started[0].child.accept().begin()
     shop.started[1].child.run(3).come_back()
     shop.turn_of_the_loop()
-    clock.now += PATIENCE_SECONDS + 0.1
+    clock.now += LONG_SECONDS + 0.1
     shop.line.unstick()
     assert shop.shared == ["abc", "def", "bc"]
 
 
-def test_a_slot_whose_turn_was_taken_back_whole_is_free_once_its_child_is_gone(open_shop, clock):
+@pytest.mark.parametrize("about_to_begin", [True, False])
+def test_a_slot_whose_turn_was_taken_back_whole_is_free_once_its_child_is_gone(open_shop, clock, about_to_begin):
     shop = open_shop(1)
     attempts = requests("abc")
     shop.line.join(attempts)
     child = shop.started[0].child.accept()
-    clock.now += PATIENCE_SECONDS + 0.1
+    clock.now += LONG_SECONDS + 0.1
     shop.line.unstick()
-    assert not child.begin()
+    if about_to_begin:
+        assert not child.begin()
     child.die()
     shop.turn_of_the_loop()
     assert shop.shared == ["abc", "abc"]
     assert [attempt.ended for attempt in attempts] == [[], [], []], "nobody ran, so nobody is blamed"
 
 
+def test_what_ended_before_something_long_is_heard_of_while_that_runs(open_shop, clock):
+    shop = open_shop(1)
+    attempts = requests("abcd")
+    shop.line.join(attempts)
+    child = shop.started[0].child.accept()
+    for number in range(2):
+        child.begin()
+        child.outcomes.append(replace(done(number), seconds=TURN_SECONDS / 4))
+        child.page.keep(child.outcomes[-1])
+    child.begin()
+    clock.now += LONG_SECONDS + 0.1
+
+    shop.line.unstick()
+
+    assert [len(attempt.ended) for attempt in attempts] == [1, 1, 0, 0]
+    assert [request.id for request in shop.line.waiting] == ["d"]
+    assert shop.line.pace.share("task") == pytest.approx(0.25), "they count for the pace like others"
+    shop.line.unstick()
+    child.outcomes.append(done("long"))
+    child.come_back()
+    assert [len(attempt.ended) for attempt in attempts] == [1, 1, 1, 0]
+
+
 def test_what_takes_a_moment_is_left_alone(open_shop, clock):
     shop = open_shop(1)
     shop.line.join(requests("abc"))
     shop.started[0].child.accept().begin()
-    clock.now += PATIENCE_SECONDS - 0.1
+    clock.now += LONG_SECONDS - 0.1
     shop.line.unstick()
     assert list(shop.line.waiting) == []
 
@@ -515,9 +720,9 @@ def test_what_takes_a_moment_is_left_alone(open_shop, clock):
 @pytest.mark.parametrize(
     ("slots", "seconds", "names", "stuck"),
     [
-        (2, MOST_PATIENCE_SECONDS + 0.1, "abc", True),
-        (2, MOST_PATIENCE_SECONDS - 0.1, "abc", False),
-        (2, MOST_PATIENCE_SECONDS + 0.1, "ab", False),  # nothing waits
+        (2, STUCK_SECONDS + 0.1, "abc", True),
+        (2, STUCK_SECONDS - 0.1, "abc", False),
+        (2, STUCK_SECONDS + 0.1, "ab", False),  # nothing waits
     ],
 )
 def test_a_line_is_stuck_when_every_slot_has_been_taken_for_long(open_shop, clock, slots, seconds, names, stuck):
@@ -530,7 +735,7 @@ def test_a_line_is_stuck_when_every_slot_has_been_taken_for_long(open_shop, cloc
 def test_a_line_that_moves_in_one_slot_is_not_stuck(open_shop, clock):
     shop = open_shop(2)
     shop.line.join(requests("abcd", share=1.0))
-    clock.now += MOST_PATIENCE_SECONDS + 1
+    clock.now += STUCK_SECONDS + 1
     shop.started[0].child.run(1).come_back()
     shop.turn_of_the_loop()
     assert not shop.line.is_stuck
@@ -539,7 +744,7 @@ def test_a_line_that_moves_in_one_slot_is_not_stuck(open_shop, clock):
 def test_a_line_is_not_stuck_once_the_pool_has_grown(open_shop, clock):
     shop = open_shop(1)
     shop.line.join(requests("ab", share=1.0))
-    clock.now += MOST_PATIENCE_SECONDS + 1
+    clock.now += STUCK_SECONDS + 1
     assert shop.line.is_stuck
     shop.slots = 2
     assert not shop.line.is_stuck
@@ -552,6 +757,44 @@ def test_what_leaves_the_line_is_not_run_by_it(open_shop):
     assert shop.line.leave() == attempts[1:]
     shop.finish()
     assert shop.shared == ["a"]
+
+
+def test_a_line_that_is_cleared_keeps_what_runs_and_hears_of_what_has_ended(open_shop):
+    shop = open_shop(2)
+    attempts = requests("abcdefgh", share=1 / 3)
+    shop.line.join(attempts)  # abc, def; gh wait
+    shop.started[0].child.accept().run(1).begin()
+    shop.slots = 0  # as of a worker that is stopping
+
+    cleared = shop.line.clear()
+
+    assert sorted(request.id for request in cleared) == ["c", "d", "e", "f", "g", "h"]
+    assert cleared[-2:] == attempts[6:], "what waits comes after what had a slot"
+    assert [len(attempt.ended) for attempt in attempts] == [1] + [0] * 7
+    assert [turn.requests for turn in shop.started] == [[attempts[1]], []]
+    assert not shop.started[1].child.begin()
+    assert shop.line.clear() == []
+
+
+def test_a_slot_is_free_when_a_turn_that_was_cleared_has_ended(open_shop):
+    shop = open_shop(1)
+    shop.line.join(requests("ab"))
+    shop.line.clear()
+    shop.started[0].child.come_back()
+    shop.turn_of_the_loop()
+    assert (shop.free, shop.line.free_slots) == (1, 1)
+
+
+def test_a_turn_that_was_cleared_before_the_pool_had_grown_for_it_leaves_its_slot_free(open_shop):
+    shop = open_shop(1)
+    late: list[Turn] = []
+    shop.line._start = late.append  # Celery keeps it until the pool has a process for it
+    shop.line.join(requests("ab"))
+    shop.line.clear()
+    with pytest.raises(TaskRevokedError):
+        late[0].execute_using_pool(shop.pool)
+    shop.turn_of_the_loop()
+    assert (shop.shared, shop.line.free_slots) == ([], 1)
 
 
 def test_a_flushed_pool_has_forgotten_what_no_child_has_begun(open_shop):
@@ -579,7 +822,7 @@ def test_room_is_a_turn_for_each_free_slot_and_one_ahead_for_each_short_turn(ope
     assert shop.line.room() == 2
     shop.line.join([*requests("c", share=1.0), *requests("d", share=0.25)])
     assert shop.line.room() == 0.75
-    clock.now += PATIENCE_SECONDS + 1
+    clock.now += LONG_SECONDS + 1
     assert shop.line.room() == -0.25, "the short turn turned out long"
 
 
@@ -588,7 +831,7 @@ def test_an_attempt_that_turns_out_long_says_so_before_it_ends(open_shop, clock)
     shop.line.pace.note("task", 0.0)
     shop.line.join(requests("a"))
     assert shop.line.largest_share() == 1 / MOST_ATTEMPTS
-    clock.now += MOST_PATIENCE_SECONDS + 0.1
+    clock.now += STUCK_SECONDS + 0.1
     assert shop.line.largest_share() == 1.0
 
 
@@ -600,15 +843,8 @@ def test_the_pace_is_that_of_what_has_ended(open_shop):
     assert shop.line.pace.share("task") == pytest.approx(0.25)
 
 
-def test_a_turn_that_was_abandoned_and_comes_back_all_the_same_is_over(pool, ends):
-    turn, _ = started(pool, ends)
-    turn.abandon()
-    pool.jobs[0].callback([])
-    assert ends == []
-
-
 def test_a_turn_that_waits_for_the_pool_to_grow_is_not_taken_for_long(clock, ends):
     turn = Turn(requests("abc"), on_end=lambda *ended: ends.append(ended))
-    clock.now += MOST_PATIENCE_SECONDS + 1
+    clock.now += STUCK_SECONDS + 1
     assert (turn.seconds, turn.is_long) == (0.0, False)
     turn.abandon()

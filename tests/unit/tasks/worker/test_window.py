@@ -2,7 +2,8 @@
 
 import pytest
 
-from tasks.worker.window import CALM_SECONDS, TURNS_AHEAD, WIDEST, Window
+from tasks.topology import MOST_PREFETCHED
+from tasks.worker.window import CALM_SECONDS, TURNS_AHEAD, Window
 
 
 def test_it_begins_narrow():
@@ -14,7 +15,7 @@ def test_it_begins_narrow():
     [
         (2, 2, 1 / 4, 2 * TURNS_AHEAD * 4),
         (2, 4, 1 / 64, 4 * TURNS_AHEAD * 64),
-        (2, 64, 1 / 64, WIDEST),
+        (2, 64, 1 / 64, MOST_PREFETCHED),
         (100, 1, 1 / 2, 100),
         (2, 2, 1.0, 2),
     ],
