@@ -51,6 +51,20 @@ class IdempotencyConflict(InvalidJob):
         )
 
 
+class InvalidReason(InvalidJob):
+    """Something is to be destroyed and nobody says why, or too much is said. Nothing changed."""
+
+    def __init__(self, message: str):
+        super().__init__([{"field": "reason", "message": message}])
+
+
+class AppendOnly(TaskPlatformError):
+    """Somebody tried to change or delete an entry of the audit trail."""
+
+    def __init__(self) -> None:
+        super().__init__("an audit entry is appended, never changed or deleted")
+
+
 class IllegalTransition(TaskPlatformError):
     """What was asked does not fit the job's or dead letter's present state. Nothing changed."""
 

@@ -74,6 +74,9 @@ class AttemptTaskFilter(SelectFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(spec.name, spec.title) for spec in registry]
 
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(task_name__in=registry.names_of(name)) if (name := self.value()) else queryset
+
 
 class AttemptAdmin(ReadOnlyAdmin):
     list_display = ["attempt", "status_shown", "worker", "took", "ended"]

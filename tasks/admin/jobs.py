@@ -50,6 +50,8 @@ class StateFilter(SelectFilter):
 
 
 class TaskFilter(SelectFilter):
+    """By kind of work: jobs that were enqueued under an earlier name of it are among them."""
+
     title = "task"
     parameter_name = "task"
 
@@ -57,6 +59,9 @@ class TaskFilter(SelectFilter):
         return [
             (spec.name, spec.title if spec.title == spec.name else f"{spec.title} ({spec.name})") for spec in registry
         ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(task__in=registry.names_of(name)) if (name := self.value()) else queryset
 
 
 class QueueFilter(SelectFilter):
@@ -192,7 +197,7 @@ class JobAdmin(ReadOnlyAdmin):
             if by_id.exists():
                 return by_id, False
         # The key's index begins with the task, so naming every task lets the database use it.
-        by_key = Q(task__in=[spec.name for spec in registry], idempotency_key=term)
+        by_key = Q(task__in=[name for spec in registry for name in spec.names], idempotency_key=term)
         return queryset.filter(by_key | Q(correlation_id=term)), False
 
     # Actions

@@ -12,8 +12,8 @@ from ninja.errors import AuthorizationError
 from ninja.security import HttpBearer, SessionAuth
 
 from tasks.models import ApiToken
+from tasks.permissions import RIGHTS, missing
 
-SCOPES = {"jobs:read": "tasks.view_job", "jobs:write": "tasks.add_job"}
 LAST_USED_PAUSE = timedelta(minutes=1)
 REMEMBERED_SECONDS = 5.0
 MOST_REMEMBERED = 1000
@@ -72,11 +72,11 @@ class Token(HttpBearer):
 
 
 class StaffSession(SessionAuth):
-    """The session of a staff user with the permission that matches ``scope``; unsafe methods need the CSRF token."""
+    """The session of a staff user who has the right to ``verb``; unsafe methods need the CSRF token."""
 
-    def __init__(self, scope: str):
+    def __init__(self, verb: str):
         super().__init__()
-        self.scope = scope
+        self.verb = verb
 
     def __call__(self, request: HttpRequest) -> str | None:
         if "HTTP_AUTHORIZATION" in request.META:  # a bad token is a bad token, not a missing CSRF token
@@ -87,14 +87,14 @@ class StaffSession(SessionAuth):
         user = request.user
         if not user.is_staff:
             return None
-        if not user.has_perm(SCOPES[self.scope]):
-            raise AuthorizationError(message=f"the user lacks the permission {SCOPES[self.scope]}")
+        if why := missing(user, self.verb):
+            raise AuthorizationError(message=why)
         return user.get_username()
 
 
-def allowed(scope: str) -> list[Any]:
-    """Who may call an operation: a token first, since it needs no session."""
-    return [Token(scope), StaffSession(scope)]
+def allowed(verb: str) -> list[Any]:
+    """Who may call what does ``verb`` (permissions.RIGHTS): a token first, since it needs no session."""
+    return [Token(RIGHTS[verb].scope), StaffSession(verb)]
 
 
 def _note_use(token: ApiToken, now: datetime) -> None:

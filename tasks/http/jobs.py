@@ -17,7 +17,7 @@ router = Router(tags=["jobs"])
 @router.post(
     "/jobs",
     response={202: JobOut},
-    auth=allowed("jobs:write"),
+    auth=allowed("jobs.enqueue"),
     summary="Accept a job",
     openapi_extra={
         **idempotency.documented("The same key for the same task answers with the same job."),
@@ -42,7 +42,7 @@ def create_job(request: HttpRequest) -> HttpResponse:
     return answer(shown(accepted), status=202, location=f"/api/v1/jobs/{accepted.pk}")
 
 
-@router.get("/jobs/{uuid:job_id}", response=JobOut, auth=allowed("jobs:read"), summary="Read a job")
+@router.get("/jobs/{uuid:job_id}", response=JobOut, auth=allowed("jobs.view"), summary="Read a job")
 def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     job = Job.objects.filter(pk=job_id).first()
     if job is None:

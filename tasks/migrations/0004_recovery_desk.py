@@ -6,6 +6,32 @@ import uuid_utils.compat
 from django.db import migrations, models
 
 
+REFUSE_CHANGES = """
+CREATE FUNCTION tasks_auditentry_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'an audit entry is appended, never changed or deleted' USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER tasks_auditentry_append_only BEFORE UPDATE OR DELETE ON tasks_auditentry
+    FOR EACH STATEMENT EXECUTE FUNCTION tasks_auditentry_refuse();
+"""
+ALLOW_CHANGES = """
+DROP TRIGGER tasks_auditentry_append_only ON tasks_auditentry;
+DROP FUNCTION tasks_auditentry_refuse();
+"""
+
+
+def refuse_changes(apps, schema_editor):
+    """Not on SQLite: it copies a table to change it, which would drop the trigger unnoticed, and empties by DELETE.
+    TRUNCATE stays possible: it is how a database is emptied on purpose, and nobody takes it for a correction."""
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute(REFUSE_CHANGES)
+
+
+def allow_changes(apps, schema_editor):
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute(ALLOW_CHANGES)
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -16,7 +42,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='AuditEntry',
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('id', models.BigIntegerField(help_text='Its number, from 1 and without a gap.', primary_key=True, serialize=False)),
                 ('at', models.DateTimeField()),
                 ('actor', models.CharField(max_length=200)),
                 ('verb', models.CharField(help_text='Like dead_letters.discard.', max_length=50)),
@@ -34,6 +60,7 @@ class Migration(migrations.Migration):
                 'default_permissions': ('view',),
             },
         ),
+        migrations.RunPython(refuse_changes, allow_changes),
         migrations.CreateModel(
             name='FailureGroup',
             fields=[

@@ -1,12 +1,27 @@
 """Who did what: appended, never changed, each entry bound to the one before it."""
 
+from typing import Any, NoReturn
+
 from django.db import models
+
+from tasks.errors import AppendOnly
+
+
+class _Appended(models.QuerySet):
+    def update(self, **_: Any) -> NoReturn:
+        raise AppendOnly
+
+    def delete(self) -> NoReturn:
+        raise AppendOnly
 
 
 class AuditEntry(models.Model):
-    """One act of a person. ``digest`` covers this row and the digest before it (audit.py)."""
+    """One act of a person. ``digest`` covers this row and the digest before it (audit.py).
 
-    id = models.BigAutoField(primary_key=True)
+    On PostgreSQL a trigger refuses what would change or delete a row, whoever asks.
+    """
+
+    id = models.BigIntegerField(primary_key=True, help_text="Its number, from 1 and without a gap.")
     at = models.DateTimeField()
     actor = models.CharField(max_length=200)
     verb = models.CharField(max_length=50, help_text="Like dead_letters.discard.")
@@ -19,6 +34,8 @@ class AuditEntry(models.Model):
     )
     digest = models.CharField(max_length=64, unique=True)
 
+    objects = _Appended.as_manager()
+
     class Meta:
         ordering = ["-id"]
         verbose_name = "audit entry"
@@ -27,3 +44,11 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.verb}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnly
+        super().save(*args, **kwargs | {"force_insert": True})  # a new one with the number of another is none
+
+    def delete(self, *_: Any, **__: Any) -> NoReturn:
+        raise AppendOnly

@@ -38,6 +38,13 @@ def echo(payload: Probe, context: JobContext) -> dict[str, str]:
     return {"text": payload.text}
 
 
+@task("probe.renamed", payload=Probe, retry=QUICK, aliases=("probe.old_name",))
+def renamed(payload: Probe, context: JobContext) -> str:
+    """Return what it is called today."""
+    _trace(payload, context, "run")
+    return context.task
+
+
 @task("probe.sleep", payload=Probe, retry=QUICK, time_limit_seconds=120)
 def sleep(payload: Probe, context: JobContext) -> None:
     """Take a while, with progress and checkpoints."""

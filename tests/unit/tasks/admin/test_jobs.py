@@ -30,6 +30,12 @@ def id_made_at(moment):
     return UUID(int=(int(moment.timestamp() * 1000) << 80) | (uuid7().int & ((1 << 80) - 1)))
 
 
+def test_jobs_of_an_earlier_name_are_listed_with_their_task(admin_client):
+    jobs = {make_job(task=task).pk for task in ("probe.old_name", "probe.renamed")}
+    make_job(task="probe.echo")
+    assert listed(admin_client.get(f"{LIST}?task=probe.renamed")) == jobs
+
+
 def test_a_row_says_what_where_and_how_far(admin_client):
     job = make_job(
         JobState.RUNNING, task="case.plain", attempt=2, priority="high", progress_done=30, progress_total=90,
