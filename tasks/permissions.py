@@ -28,7 +28,7 @@ def _right(permission: str, scope: str, words: str) -> Right:
 RIGHTS: dict[str, Right] = {
     "jobs.view": _right("view_job", "jobs:read", "see jobs"),
     "jobs.enqueue": _right("add_job", "jobs:write", "enqueue jobs"),
-    "jobs.cancel": _right("cancel_job", "jobs:cancel", "cancel jobs"),
+    "jobs.cancel": _right("cancel_job", "jobs:write", "cancel jobs"),
     "dead_letters.view": _right("view_deadletter", "dead_letters:read", "see dead letters"),
     "dead_letters.unmask": _right("unmask_deadletter", "dead_letters:unmask", "see what is masked in dead letters"),
     "dead_letters.replay": _right("replay_deadletter", "dead_letters:replay", "replay dead letters"),
@@ -53,8 +53,11 @@ RIGHTS: dict[str, Right] = {
 }
 """By verb. An operation on many takes two rights: its own verb's, and what it does to each (``of_operation``)."""
 
-SCOPES: dict[str, str] = {right.scope: right.permission for right in RIGHTS.values()}
-"""By scope, the permission of users that matches it."""
+SCOPES: dict[str, frozenset[str]] = {
+    right.scope: frozenset(each.permission for each in RIGHTS.values() if each.scope == right.scope)
+    for right in RIGHTS.values()
+}
+"""By scope, the permissions that whoever gives it to a token must have."""
 
 _OF_OPERATION: dict[str, str] = {
     Operation.Verb.REPLAY: "dead_letters.replay",

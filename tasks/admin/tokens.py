@@ -37,7 +37,7 @@ class IssueForm(forms.Form):
     def __init__(self, user: Any, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         # Nobody hands out a right that they do not have.
-        mine = [(scope, label) for scope, label in _CHOICES if user.has_perm(SCOPES[scope])]
+        mine = [(scope, label) for scope, label in _CHOICES if user.has_perms(SCOPES[scope])]
         self.fields["scopes"].choices = mine  # type: ignore[attr-defined]
 
     def clean_name(self) -> str:

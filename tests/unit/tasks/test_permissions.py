@@ -53,11 +53,13 @@ def test_each_right_is_a_permission_that_django_knows_by_the_same_words(verb):
     assert title(RIGHTS[verb].permission) == str(permission)
 
 
-def test_one_permission_is_one_scope():
-    pairs = {(right.scope, right.permission) for right in RIGHTS.values()}
-    assert (
-        len(pairs) == len({scope for scope, _ in pairs}) == len({permission for _, permission in pairs}) == len(SCOPES)
-    )
+def test_one_permission_is_in_one_scope():
+    given = [permission for permissions in SCOPES.values() for permission in permissions]
+    assert sorted(given) == sorted({right.permission for right in RIGHTS.values()})
+
+
+def test_who_may_write_jobs_may_cancel_them():
+    assert SCOPES["jobs:write"] == {"tasks.add_job", "tasks.cancel_job"}
 
 
 @pytest.mark.parametrize("verb", Operation.Verb.values)
