@@ -59,5 +59,9 @@ class OwnEdit(IllegalTransition):
     """Who edited a dead letter can not approve the edit: ask somebody else. Nothing changed."""
 
 
+class RehearsalUnavailable(TaskPlatformError):
+    """A rehearsal could not be held: too many run, or its process did not start. It says nothing about the job."""
+
+
 class BrokerUnavailable(TaskPlatformError):
     """The broker can not be asked. Unknown is not zero: show "unknown", never an empty queue."""
