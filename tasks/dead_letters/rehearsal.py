@@ -41,7 +41,8 @@ LIMITS = (
     "What a mail server, or any other service, would answer is not known: nothing is sent.",
     "Python code can not reach the network. A library in C, or a program that the task starts, could: programs are "
     "listed.",
-    "Rows that the task changes are locked until the rehearsal ends, at most a minute.",
+    "Rows that the task changes are locked until the rehearsal ends, at most a minute; its threads do not see each "
+    "other's.",
     "What the task does on commit does not happen, and jobs that it enqueues are not published.",
 )
 """What a rehearsal can not show, for the page that shows one."""

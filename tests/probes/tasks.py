@@ -152,9 +152,12 @@ def overreach(payload: Probe, context: JobContext) -> str:
             for _ in range(2):
                 with suppress(IntegrityError):
                     User.objects.create(username="rehearsed")
+            with suppress(ZeroDivisionError), transaction.atomic():
+                User.objects.create(username="undone")
+                _ = 1 / 0
             transaction.on_commit(lambda: Path(payload.text).write_text("committed"))
             with transaction.atomic(durable=True):
-                return str(User.objects.filter(username="rehearsed").count())
+                return str(User.objects.filter(username__in=["rehearsed", "undone"]).count())
         case "channel":
             if context.rehearsal:
                 context.would_send("sms", ["+49 170 0000000"], "Your parcel is here")

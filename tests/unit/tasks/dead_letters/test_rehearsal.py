@@ -246,7 +246,8 @@ def test_a_sandbox_that_does_not_start_says_why(monkeypatch):
 
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    letter = probe("probe.fail", failures=99, how="kill")
     open_files = len(os.listdir("/proc/self/fd"))
-    rehearse(probe("probe.fail", failures=99, how="kill").pk)
+    rehearse(letter.pk)
     assert list(tmp_path.iterdir()) == []
     assert len(os.listdir("/proc/self/fd")) == open_files
