@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Mask = Callable[[Any, dict[str, Any]], Any]
-"""``mask(value, schema)``: ``value`` in its shape, with what the JSON Schema declares sensitive made unreadable."""
+Mask = Callable[[str, Any], Any]
+"""``mask(task, payload)``: the payload in its shape, with what is sensitive of that task's made unreadable."""
 
 Path = tuple[str | int, ...]
 

@@ -140,10 +140,9 @@ def diff(edit: LetterEdit, *, mask: Mask | None) -> list[Change]:
     found = list(changes(before, after))
     if mask is None:
         return found
-    schemas = [_schema(name, letter) for name in dict.fromkeys((letter.task, edit.task))]
     hidden_before, hidden_after = before, after
-    for schema in schemas:
-        hidden_before, hidden_after = mask(hidden_before, schema), mask(hidden_after, schema)
+    for task in dict.fromkeys((letter.task, edit.task)):
+        hidden_before, hidden_after = (_hidden(side, task, letter, mask) for side in (hidden_before, hidden_after))
     if not isinstance(before, dict):
         hidden_before = f"({len(before)} characters that have no fields)"
     return [Change(change.path, at(hidden_before, change.path), at(hidden_after, change.path)) for change in found]
@@ -260,10 +259,9 @@ def _same_person(one: str, other: str) -> bool:
     return one.strip().casefold() == other.strip().casefold()
 
 
-def _schema(task: str, letter: DeadLetter) -> dict[str, Any]:
-    """The JSON Schema of what is edited; without properties where this build does not know the task."""
-    schema = registry.get(task).payload.model_json_schema() if task in registry else {}
-    if letter.job_id is not None:
-        return schema
-    definitions = {"$defs": schema["$defs"]} if "$defs" in schema else {}
-    return {"type": "object", "properties": dict.fromkeys(message_text.PAYLOAD_WORDS, schema), **definitions}
+def _hidden(value: Any, task: str, letter: DeadLetter, mask: Mask) -> Any:
+    """A payload masked, or an envelope whose payload is."""
+    if letter.job_id is not None or not isinstance(value, dict):
+        return mask(task, value)
+    words = message_text.PAYLOAD_WORDS
+    return {word: mask(task, item) if word in words else item for word, item in value.items()}
