@@ -144,6 +144,9 @@ class Env(BaseSettings):
     idle_restart_seconds: float = Field(
         60.0, ge=0, description="A worker idle for this long with messages in its queues starts itself anew; 0: never."
     )
+    edit_approval: bool = Field(
+        False, description="An edited dead letter is replayed once a second person has approved the edit."
+    )
     retain_jobs_days: int = Field(30, ge=1, description="Finished jobs older than this are pruned.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
 

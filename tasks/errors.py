@@ -69,5 +69,13 @@ class IllegalTransition(TaskPlatformError):
     """What was asked does not fit the job's or dead letter's present state. Nothing changed."""
 
 
+class OwnEdit(IllegalTransition):
+    """Who edited a dead letter can not approve the edit: ask somebody else. Nothing changed."""
+
+
+class RehearsalUnavailable(TaskPlatformError):
+    """A rehearsal could not be held: too many run, or its process did not start. It says nothing about the job."""
+
+
 class BrokerUnavailable(TaskPlatformError):
     """The broker can not be asked. Unknown is not zero: show "unknown", never an empty queue."""

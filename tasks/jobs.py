@@ -3,13 +3,11 @@
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Now
 from django.utils import timezone
 
-from tasks.dispatch import publish_on_commit
+from tasks.dead_letters import replaying
 from tasks.errors import IllegalTransition
-from tasks.models import DeadLetter, Job, JobEvent
+from tasks.models import Job, JobEvent
 from tasks.states import JobState
 from tasks.transitions import change
 
@@ -38,34 +36,10 @@ def cancel(job_id: UUID, *, requested_by: str = "") -> Job:
         return job
 
 
-def replay(job_id: UUID, *, requested_by: str = "") -> Job:
+def replay(job_id: UUID, *, requested_by: str = "", queue: str = "", task: str = "") -> Job:
     """The dead job, queued again with a fresh count of attempts; its open dead letter is marked replayed.
 
-    Raises Job.DoesNotExist, and IllegalTransition when the job is not dead.
+    ``queue`` and ``task`` send it elsewhere; where they say nothing, standing redirects do. Raises Job.DoesNotExist;
+    IllegalTransition when the job is not dead; InvalidJob, and nothing has changed, when it can not go there.
     """
-    now = timezone.now()
-    with transaction.atomic():
-        moved = change(
-            job_id,
-            source=JobState.DEAD,
-            target=JobState.QUEUED,
-            kind=JobEvent.Kind.REPLAYED,
-            detail={"requested_by": requested_by},
-            attempt_base=F("attempt"),
-            lost_deliveries=0,
-            queued_at=Now(),
-            due_at=None,
-            finished_at=None,
-            expires_at=None,
-            cancel_requested_at=None,
-            worker=None,
-            error="",
-        )
-        job = Job.objects.get(pk=job_id)
-        if not moved:
-            raise IllegalTransition(f"the job is {job.state}; only a dead job can be replayed")
-        DeadLetter.objects.filter(job=job, state=DeadLetter.State.OPEN).update(
-            state=DeadLetter.State.REPLAYED, replayed_at=now, replayed_by=requested_by
-        )
-        publish_on_commit([job])
-    return job
+    return replaying.replay_job(job_id, requested_by=requested_by, queue=queue, task=task)

@@ -69,7 +69,7 @@ class JobTask(Task):
             crashed.__cause__ = error
             self._fail(crashed, job)
         try:
-            job["outcome"] = Outcome(succeeded=True, result=_as_json(result))
+            job["outcome"] = Outcome(succeeded=True, result=as_json(result))
         except InvalidJob as error:  # the work is done: another attempt would only do it twice
             job["outcome"] = Outcome.of_error(error, None, job["errand"].number, reason="permanent")
             raise
@@ -174,7 +174,8 @@ def _context(errand: Errand, spec: TaskSpec) -> JobContext:
     )
 
 
-def _as_json(result: Any) -> Any:
+def as_json(result: Any) -> Any:
+    """What a task returned, as its job keeps it. Raises InvalidJob for what is no JSON, or too much of it."""
     if isinstance(result, BaseModel):
         result = result.model_dump(mode="json")
     return plain_json("result", result, MAX_RESULT_BYTES)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from tasks.dead_letters.burial import bury
 from tasks.models import DeadLetter, Job, JobEvent, WorkerProcess
 from tasks.states import JobState
 from tasks.worker.supervision import HOST
@@ -48,3 +49,21 @@ def told(events: Iterable[JobEvent]) -> dict[str, Any]:
         elif event.kind == JobEvent.Kind.REPLAYED:
             row |= {"state": JobState.QUEUED, "attempt_base": event.attempt, "lost_deliveries": 0}
     return row
+
+
+def make_letter(*, error: str = "no\nmore", reason: str = DeadLetter.Reason.EXHAUSTED, **values: Any) -> DeadLetter:
+    """The letter of a job that died in its third attempt."""
+    job = make_job(JobState.RUNNING, **{"attempt": 3, **values})
+    bury(job, JobState.RUNNING, reason=reason, error_type="ValueError", error=error, traceback="tb")
+    return DeadLetter.objects.get(job=job)
+
+
+def make_message(body: bytes, **values: Any) -> DeadLetter:
+    """The letter of a message that no job was made of."""
+    defaults = {
+        "reason": DeadLetter.Reason.UNDECODABLE,
+        "queue": "work-queue",
+        "exchange": "work-exchange",
+        "routing_key": "work",
+    }
+    return DeadLetter.objects.create(body=body, **{**defaults, **values})

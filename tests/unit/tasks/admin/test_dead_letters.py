@@ -137,7 +137,7 @@ def test_what_can_not_be_replayed_is_named_and_the_rest_done(admin_client):
 def test_a_broker_that_is_down_is_asked_once_and_jobs_are_still_replayed(admin_client, monkeypatch):
     asked = []
 
-    def refuse(letter):
+    def refuse(letter, queue):
         asked.append(letter)
         raise BrokerUnavailable("connection refused")
 
