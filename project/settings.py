@@ -112,7 +112,8 @@ STORAGES = {
 }
 
 vars().update(email_settings(env.email_url, outbox=VAR_DIR / "outbox/email"))
-DEFAULT_FROM_EMAIL = env.default_from_email
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.default_from_email
+ADMINS = [(address, address) for address in env.admins]
 
 LOGGING = {
     "version": 1,
@@ -135,6 +136,7 @@ TASKS_SHUTDOWN_GRACE_SECONDS = env.shutdown_grace_seconds
 TASKS_IDLE_RESTART_SECONDS = env.idle_restart_seconds
 TASKS_BROKER_ACK_TIMEOUT_SECONDS = env.broker_ack_timeout_seconds
 TASKS_RETAIN_JOBS_DAYS = env.retain_jobs_days
+TASKS_RELEASE = env.release
 TASKS_RABBITMQ_API_URL = env.rabbitmq_api_url
 TASKS_FLOWER_URL = env.flower_url
 TASKS_OPERATOR_NAME = env.operator_name

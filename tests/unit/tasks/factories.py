@@ -48,3 +48,12 @@ def told(events: Iterable[JobEvent]) -> dict[str, Any]:
         elif event.kind == JobEvent.Kind.REPLAYED:
             row |= {"state": JobState.QUEUED, "attempt_base": event.attempt, "lost_deliveries": 0}
     return row
+
+
+def make_letter(**values: Any) -> DeadLetter:
+    """An open letter of a dead job of its own."""
+    job = make_job(
+        JobState.DEAD, task=values.get("task") or "probe.echo", payload=values.get("payload") or {"text": "x"}
+    )
+    defaults = {"job": job, "attempt": 1, "reason": "exhausted", "task": job.task, "queue": job.queue}
+    return DeadLetter.objects.create(**{**defaults, "payload": job.payload, **values})
