@@ -113,6 +113,7 @@ STORAGES = {
 
 vars().update(email_settings(env.email_url, outbox=VAR_DIR / "outbox/email"))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.default_from_email
+EMAIL_SUBJECT_PREFIX = "[Task platform] "
 ADMINS = [(address, address) for address in env.admins]
 
 LOGGING = {

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import uuid4
 
 from django.utils import timezone
 
-from tasks.models import DeadLetter, Job, JobEvent, WorkerProcess
+from tasks.models import DeadLetter, FailureGroup, Job, JobEvent, WorkerProcess
 from tasks.states import JobState
 from tasks.worker.supervision import HOST
 
@@ -57,3 +58,9 @@ def make_letter(**values: Any) -> DeadLetter:
     )
     defaults = {"job": job, "attempt": 1, "reason": "exhausted", "task": job.task, "queue": job.queue}
     return DeadLetter.objects.create(**{**defaults, "payload": job.payload, **values})
+
+
+def make_group(**values: Any) -> FailureGroup:
+    return FailureGroup.objects.create(
+        **{"id": uuid4(), "task": "probe.echo", "reason": "exhausted", "error_type": "ValueError", **values}
+    )
