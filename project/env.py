@@ -105,6 +105,10 @@ class Env(BaseSettings):
     )
     default_from_email: str = Field("platform@localhost", description="Sender of e-mail that names none.")
 
+    admins: CommaSeparated = Field(
+        [], description="Addresses that alerts are mailed to, separated by commas; Django's ADMINS."
+    )
+
     extra_apps: CommaSeparated = Field([], description="Your own Django apps, separated by commas.")
 
     behind_tls_proxy: bool = Field(
@@ -148,6 +152,9 @@ class Env(BaseSettings):
         False, description="An edited dead letter is replayed once a second person has approved the edit."
     )
     retain_jobs_days: int = Field(30, ge=1, description="Finished jobs older than this are pruned.")
+    release: str = Field(
+        "", max_length=100, description="This build's version, or its commit. What dies is kept with it."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
 
 

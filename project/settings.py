@@ -113,7 +113,9 @@ STORAGES = {
 }
 
 vars().update(email_settings(env.email_url, outbox=VAR_DIR / "outbox/email"))
-DEFAULT_FROM_EMAIL = env.default_from_email
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.default_from_email
+EMAIL_SUBJECT_PREFIX = "[Task platform] "
+ADMINS = [(address, address) for address in env.admins]
 
 LOGGING = {
     "version": 1,
@@ -137,6 +139,7 @@ TASKS_IDLE_RESTART_SECONDS = env.idle_restart_seconds
 TASKS_BROKER_ACK_TIMEOUT_SECONDS = env.broker_ack_timeout_seconds
 TASKS_EDIT_APPROVAL = env.edit_approval
 TASKS_RETAIN_JOBS_DAYS = env.retain_jobs_days
+TASKS_RELEASE = env.release
 TASKS_RABBITMQ_API_URL = env.rabbitmq_api_url
 TASKS_FLOWER_URL = env.flower_url
 TASKS_OPERATOR_NAME = env.operator_name

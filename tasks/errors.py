@@ -65,6 +65,14 @@ class AppendOnly(TaskPlatformError):
         super().__init__("an audit entry is appended, never changed or deleted")
 
 
+class InvalidQuery(InvalidJob):
+    """A search for dead letters can not be understood. ``problems`` names each part that is wrong, and its remedy."""
+
+
+class InvalidChange(InvalidJob):
+    """A value can not be what it was to become, and nothing changed. ``problems`` as for InvalidJob."""
+
+
 class IllegalTransition(TaskPlatformError):
     """What was asked does not fit the job's or dead letter's present state. Nothing changed."""
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
+from django.core import mail
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
@@ -43,6 +44,20 @@ def prune(payload: PrunePayload, context: JobContext) -> dict[str, int]:
     WorkerProcess.objects.filter(seen_at__lt=horizon).delete()
     Batch.objects.filter(~Exists(Job.objects.filter(batch=OuterRef("pk"))), created_at__lt=horizon).delete()
     return {"jobs_deleted": deleted}
+
+
+class MailAdminsPayload(BaseModel):
+    """A mail to whom ADMINS names."""
+
+    subject: str = Field(max_length=200)
+    text: str
+
+
+@task("platform.mail_admins", payload=MailAdminsPayload, title="Mail the admins")
+def mail_admins(payload: MailAdminsPayload, context: JobContext) -> None:
+    """Send an alert of the platform to ADMINS."""
+    subject = " ".join(payload.subject.split())  # one line, or a mail would have headers of an error's making
+    context.once("mail", lambda: mail.mail_admins(subject, payload.text))
 
 
 def _delete(ids: Sequence[UUID]) -> None:

@@ -11,7 +11,8 @@ from django.utils.safestring import SafeString
 from django_celery_results.models import GroupResult, TaskResult
 from unfold.decorators import display
 
-from tasks.admin import markup, words
+from tasks import words
+from tasks.admin import markup
 from tasks.admin.base import ReadOnlyAdmin, SelectFilter
 from tasks.registry import registry
 

@@ -15,7 +15,8 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
-from tasks.admin import markup, words
+from tasks import words
+from tasks.admin import markup
 from tasks.admin.base import CreatedFilter, ReadOnlyAdmin, SelectFilter, go_to
 from tasks.admin.jobs import QueueFilter, TaskFilter
 from tasks.dead_letters import replaying

@@ -19,8 +19,8 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
-from tasks import jobs
-from tasks.admin import attempts, dashboard, markup, run, words
+from tasks import jobs, words
+from tasks.admin import attempts, dashboard, markup, run
 from tasks.admin.base import CreatedFilter, ReadOnlyAdmin, SelectFilter, go_to
 from tasks.errors import IllegalTransition
 from tasks.models import UNFINISHED, Job, JobEvent

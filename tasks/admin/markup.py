@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from tasks.admin import words
+from tasks import words
 from tasks.models import DeadLetter, Job
 from tasks.states import JobState
 

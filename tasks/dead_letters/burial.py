@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
+from tasks.dead_letters.grouping import group_of
 from tasks.models import DeadLetter, Job, error_summary
 from tasks.states import JobState
 from tasks.transitions import change
@@ -37,15 +39,26 @@ def bury(
             due_at=None,
         ):
             return False
-        DeadLetter.objects.create(
-            job=job,
-            attempt=job.attempt + never_began,
-            reason=reason,
-            task=job.task,
-            queue=job.queue,
-            error_type=error_type,
-            error=error,
-            traceback=traceback,
-            **evidence,
+        keep(
+            DeadLetter(
+                job=job,
+                attempt=job.attempt + never_began,
+                reason=reason,
+                task=job.task,
+                queue=job.queue,
+                payload=job.payload,
+                error_type=error_type,
+                error=error,
+                traceback=traceback,
+                **evidence,
+            )
         )
     return True
+
+
+def keep(letter: DeadLetter) -> None:
+    """Insert ``letter``, with this build's release and its group."""
+    letter.release = settings.TASKS_RELEASE
+    with transaction.atomic():
+        letter.group_id = group_of(letter)
+        letter.save(force_insert=True)

@@ -291,4 +291,22 @@ class Migration(migrations.Migration):
             model_name='parkedjob',
             index=models.Index(fields=['delete_at'], name='parked_delete'),
         ),
+        migrations.CreateModel(
+            name='Release',
+            fields=[
+                ('name', models.CharField(max_length=100, primary_key=True, serialize=False)),
+                ('first_seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                'ordering': ['-first_seen_at'],
+            },
+        ),
+        migrations.AddIndex(
+            model_name='deadletter',
+            index=models.Index(fields=['release', 'group', 'died_at'], name='dead_letter_release'),
+        ),
+        migrations.AddIndex(
+            model_name='deadletter',
+            index=models.Index(condition=models.Q(('group__isnull', True)), fields=['id'], name='dead_letter_ungrouped'),
+        ),
     ]

@@ -8,7 +8,7 @@ from tasks.models.dead_letters import DeadLetter, FailureGroup, LetterEdit, Redi
 from tasks.models.jobs import UNFINISHED, Batch, Effect, Job, JobEvent, short_id
 from tasks.models.operations import Operation, OperationItem, ParkedJob
 from tasks.models.tokens import ApiToken
-from tasks.models.workers import WorkerProcess
+from tasks.models.workers import Release, WorkerProcess
 
 __all__ = [
     "UNFINISHED",
@@ -25,6 +25,7 @@ __all__ = [
     "OperationItem",
     "ParkedJob",
     "Redirect",
+    "Release",
     "WorkerProcess",
     "error_summary",
     "short_id",

@@ -124,6 +124,9 @@ class DeadLetter(models.Model):
             models.Index(fields=["queue", "state", "-id"], name="dead_letter_queue"),
             models.Index(fields=["state", "died_at"], name="dead_letter_died"),
             models.Index(fields=["delete_at"], condition=Q(state="discarded"), name="dead_letter_parked"),
+            models.Index(fields=["release", "group", "died_at"], name="dead_letter_release"),
+            # Of an older build, which gives its letters no group; soon empty (grouping.adopt).
+            models.Index(fields=["id"], condition=Q(group__isnull=True), name="dead_letter_ungrouped"),
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ import uuid
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 
@@ -37,3 +38,16 @@ class WorkerProcess(models.Model):
     def clock_skew_seconds(self) -> float | None:
         """How far its host's clock is ahead of the database's; below 0 where it is behind, None before the first."""
         return None if self.clock_at is None else (self.clock_at - self.seen_at).total_seconds()
+
+
+class Release(models.Model):
+    """A build whose workers have run here. The order of those that are no versions is the one they were seen in."""
+
+    name = models.CharField(primary_key=True, max_length=100)
+    first_seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-first_seen_at"]
+
+    def __str__(self) -> str:
+        return self.name

@@ -17,6 +17,7 @@ from django.db.backends.signals import connection_created
 
 from tasks import brokers
 from tasks.brokers import Broker, DeadMessage
+from tasks.dead_letters import grouping, regressions
 from tasks.errors import BrokerUnavailable
 from tasks.worker import child, collector, relay, supervision  # noqa: F401  child listens to a signal
 from tasks.worker.shutdown import Shutdown
@@ -110,6 +111,8 @@ class SideThreads(bootsteps.StartStopStep):
         self._repeat(
             _Chore(3.0, lambda: supervision.record_lost_attempts(silence, worker.worker_process)),
             _Chore(5.0, lambda: forgotten.record(worker.worker_process, worker.consumer.in_hand)),
+            _Chore(5.0, regressions.reopen),
+            _Chore(2.0, grouping.adopt),
         )
 
     def _clockwork(self, worker: Any) -> None:

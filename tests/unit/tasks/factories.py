@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import uuid4
 
 from django.utils import timezone
 
 from tasks.dead_letters.burial import bury
-from tasks.models import DeadLetter, Job, JobEvent, WorkerProcess
+from tasks.models import DeadLetter, FailureGroup, Job, JobEvent, WorkerProcess
 from tasks.states import JobState
 from tasks.worker.supervision import HOST
 
@@ -67,3 +68,18 @@ def make_message(body: bytes, **values: Any) -> DeadLetter:
         "routing_key": "work",
     }
     return DeadLetter.objects.create(body=body, **{**defaults, **values})
+
+
+def letter_of(**values: Any) -> DeadLetter:
+    """An open letter of a dead job of its own."""
+    job = make_job(
+        JobState.DEAD, task=values.get("task") or "probe.echo", payload=values.get("payload") or {"text": "x"}
+    )
+    defaults = {"job": job, "attempt": 1, "reason": "exhausted", "task": job.task, "queue": job.queue}
+    return DeadLetter.objects.create(**{**defaults, "payload": job.payload, **values})
+
+
+def make_group(**values: Any) -> FailureGroup:
+    return FailureGroup.objects.create(
+        **{"id": uuid4(), "task": "probe.echo", "reason": "exhausted", "error_type": "ValueError", **values}
+    )

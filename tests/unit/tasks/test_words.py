@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.admin import words
+from tasks import words
 from tasks.models import DeadLetter, JobEvent
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
