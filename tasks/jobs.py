@@ -39,7 +39,7 @@ def cancel(job_id: UUID, *, requested_by: str = "") -> Job:
 
 
 def replay(job_id: UUID, *, requested_by: str = "") -> Job:
-    """The dead job, queued again with a fresh count of attempts; its open dead letter is marked replayed.
+    """The dead job, queued again with a fresh count of attempts; its letter, open or discarded, is marked replayed.
 
     Raises Job.DoesNotExist, and IllegalTransition when the job is not dead.
     """
@@ -64,8 +64,8 @@ def replay(job_id: UUID, *, requested_by: str = "") -> Job:
         job = Job.objects.get(pk=job_id)
         if not moved:
             raise IllegalTransition(f"the job is {job.state}; only a dead job can be replayed")
-        DeadLetter.objects.filter(job=job, state=DeadLetter.State.OPEN).update(
-            state=DeadLetter.State.REPLAYED, replayed_at=now, replayed_by=requested_by
+        DeadLetter.objects.filter(job=job).exclude(state=DeadLetter.State.REPLAYED).update(
+            state=DeadLetter.State.REPLAYED, replayed_at=now, replayed_by=requested_by, delete_at=None
         )
         publish_on_commit([job])
     return job

@@ -45,6 +45,25 @@ def told(events: Iterable[JobEvent]) -> dict[str, Any]:
                 row["lost_deliveries"] = 0
         elif event.kind == JobEvent.Kind.HANDED_BACK:
             row |= {"state": JobState.QUEUED, "attempt_base": row["attempt_base"] + 1}
+        elif event.kind == JobEvent.Kind.PURGED:
+            burnt = event.detail["state"] == JobState.QUEUED
+            base = row["attempt_base"] + burnt
+            row |= {"state": JobState.CANCELLED, "attempt": event.attempt, "attempt_base": base}
+        elif event.kind == JobEvent.Kind.RESTORED:
+            row |= {"state": event.detail["state"]}
         elif event.kind == JobEvent.Kind.REPLAYED:
             row |= {"state": JobState.QUEUED, "attempt_base": event.attempt, "lost_deliveries": 0}
     return row
+
+
+def make_letter(job: Job | None = None, **values: Any) -> DeadLetter:
+    """The dead letter of ``job``, else of a dead job of its own."""
+    job = job or make_job(JobState.DEAD)
+    defaults = {"job": job, "attempt": job.attempt, "reason": "exhausted", "task": job.task, "queue": job.queue}
+    return DeadLetter.objects.create(**{**defaults, **values})
+
+
+def make_message_letter(**values: Any) -> DeadLetter:
+    """The dead letter of a message that no job belongs to."""
+    defaults = {"reason": "unknown_message", "queue": "work-queue", "exchange": "work-exchange", "routing_key": "work"}
+    return DeadLetter.objects.create(**{**defaults, "body": b"{}", **values})
