@@ -142,6 +142,9 @@ class Env(BaseSettings):
         60.0, ge=0, description="A worker idle for this long with messages in its queues starts itself anew; 0: never."
     )
     retain_jobs_days: int = Field(30, ge=1, description="Finished jobs older than this are pruned.")
+    dead_letter_keep_days: int = Field(
+        14, ge=1, description="How long a discarded dead letter, or a purged job, can be restored."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
 
 

@@ -135,6 +135,7 @@ TASKS_SHUTDOWN_GRACE_SECONDS = env.shutdown_grace_seconds
 TASKS_IDLE_RESTART_SECONDS = env.idle_restart_seconds
 TASKS_BROKER_ACK_TIMEOUT_SECONDS = env.broker_ack_timeout_seconds
 TASKS_RETAIN_JOBS_DAYS = env.retain_jobs_days
+TASKS_DEAD_LETTER_KEEP_DAYS = env.dead_letter_keep_days
 TASKS_RABBITMQ_API_URL = env.rabbitmq_api_url
 TASKS_FLOWER_URL = env.flower_url
 TASKS_OPERATOR_NAME = env.operator_name

@@ -51,6 +51,14 @@ class IdempotencyConflict(InvalidJob):
         )
 
 
+class InvalidQuery(InvalidJob):
+    """A search for dead letters can not be understood. ``problems`` names each part that is wrong, and its remedy."""
+
+
+class InvalidOperation(InvalidJob):
+    """What was asked of dead letters or of a queue makes no sense as it is. Nothing changed."""
+
+
 class IllegalTransition(TaskPlatformError):
     """What was asked does not fit the job's or dead letter's present state. Nothing changed."""
 

@@ -29,6 +29,7 @@ class TaskSpec:
     time_limit_seconds: float
     title: str
     description: str
+    effect: str = ""
 
     @property
     def soft_time_limit_seconds(self) -> float:
@@ -74,13 +75,15 @@ def task(
     retry: RetryPolicy | None = None,
     time_limit_seconds: float = 300,
     title: str = "",
+    effect: str = "",
 ) -> Callable[[TaskFunction], TaskFunction]:
     """Register ``function(payload, context)`` as the work called ``name`` ("reports.build").
 
     The function gets its validated ``payload`` and a JobContext; what it returns (JSON-able, a Pydantic model or None)
     is the job's result. Raise PermanentError to bury the job, RetryLater for another attempt; any other exception is
     retried as ``retry`` says. ``time_limit_seconds`` ends the attempt, 1 to 1,800 s. ``title`` and the function's
-    docstring are what operators read.
+    docstring are what operators read. ``effect`` names the last step that it runs with ``context.once``: a dead job
+    that has done it has done all it was for, and is left out when many are replayed.
 
     Raises ImproperlyConfigured for a bad name, queue or limit, at import.
     """
@@ -104,6 +107,7 @@ def task(
                 time_limit_seconds=time_limit_seconds,
                 title=title or name,
                 description=(function.__doc__ or "").strip(),
+                effect=effect,
             )
         )
         return function

@@ -11,8 +11,9 @@ from tasks.errors import IllegalTransition
 from tasks.models import DeadLetter
 
 
-def replay(letter_id: UUID, *, requested_by: str = "") -> DeadLetter:
+def replay(letter_id: UUID, *, requested_by: str = "", operation: UUID | None = None) -> DeadLetter:
     """Try the dead letter again: its job is queued anew, or a message without a job goes back where it was sent.
+    ``operation`` is the one that it is part of, if any.
 
     Raises DeadLetter.DoesNotExist; IllegalTransition when it was replayed already, or has no message to send; and
     BrokerUnavailable, with nothing changed, when a message can not be sent.
