@@ -74,7 +74,7 @@ def park(operation: Operation, items: Sequence[OperationItem]) -> Moved:
             kind=JobEvent.Kind.PURGED,
             detail={**detail, "state": state},
             due_at=None,
-            attempt_base=F("attempt_base") + has_message,
+            attempt_base=F("attempt_base") + int(has_message),
         )
     ParkedJob.objects.bulk_create(
         ParkedJob(

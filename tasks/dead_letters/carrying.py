@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 ADVANCE_SECONDS = 0.25
 OUTCOMES_AT_ONCE = 1000
-REPLAYS_AT_ONCE = 100
+REPLAYS_AT_ONCE = 25  # looked at before they are sent, so no more than there is time for
 PUBLISH_SECONDS = 1.0  # for a process to hand what it has put back to the broker, before another may put back more
 
 Verb = Operation.Verb
@@ -154,7 +154,8 @@ def _send(operation: Operation, until: float) -> int:
     went = sum(result.state != State.SKIPPED for result in results.values())
     if went:
         pacing = pacing_of(operation)
-        operation.moved_at = pacing.credited(operation.moved_at, now, went)
+        is_paced = operation.verb == Verb.REPLAY
+        operation.moved_at = pacing.credited(operation.moved_at, now, went) if is_paced else Now()
         operation.step = pacing.step_of(operation.sent + operation.done + operation.failed)
     return len(results)
 

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -85,7 +84,7 @@ def start(
             detail={"operation": operation.pk, "verb": verb, "query": query, "skipped": operation.skipped},
         )
         if verb != Verb.REPLAY:
-            transaction.on_commit(partial(_carry_at_once, operation.pk), robust=True)
+            transaction.on_commit(lambda: _carry_at_once(operation.pk), robust=True)
     return operation
 
 

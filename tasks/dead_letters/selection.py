@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import F, QuerySet, UUIDField, Value, Window
-from django.db.models.functions import Coalesce, RowNumber
+from django.db.models.functions import Cast, Coalesce, RowNumber
 
 from tasks import purging
 from tasks.dead_letters import search
@@ -54,7 +54,7 @@ def freeze(operation: Operation, rows: QuerySet[Any]) -> int:
     order: list[Any] = [F("pk")]
     columns: tuple[Any, Any, Any] = F("pk"), F("job_id"), F("job__attempt")
     if operation.verb in purging.VERBS:
-        columns = Value(None, output_field=UUIDField()), F("pk"), F("attempt")
+        columns = Cast(Value(None), UUIDField()), F("pk"), F("attempt")
         order = [F("due_at").asc(nulls_first=True), F("queued_at"), F("pk")]  # what is queued is not due any more
     if operation.verb == Verb.UNPURGE:
         order = [F("parked__place")]
