@@ -34,7 +34,8 @@ def finished(operation: Operation, timeout_seconds: float = 60) -> Operation:
     return found.get()
 
 
-def test_of_500_letters_of_a_task_that_is_still_broken_one_is_sent(worker):
+def test_of_500_letters_of_a_task_that_is_still_broken_one_is_sent(start_worker):
+    start_worker("-c", "2")
     jobs = make_letters(500, "probe.fail", how="permanent", failures=99)
     letters = DeadLetter.objects.filter(job__in=[job.pk for job in jobs[1:]]).order_by("id")
     before = [list(letters.values()), list(Job.objects.filter(pk__in=[job.pk for job in jobs[1:]]).values())]
