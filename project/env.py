@@ -155,6 +155,9 @@ class Env(BaseSettings):
     release: str = Field(
         "", max_length=100, description="This build's version, or its commit. What dies is kept with it."
     )
+    dead_letter_keep_days: int = Field(
+        14, ge=1, description="How long a discarded dead letter, or a purged job, can be restored."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
 
 

@@ -140,6 +140,7 @@ TASKS_BROKER_ACK_TIMEOUT_SECONDS = env.broker_ack_timeout_seconds
 TASKS_EDIT_APPROVAL = env.edit_approval
 TASKS_RETAIN_JOBS_DAYS = env.retain_jobs_days
 TASKS_RELEASE = env.release
+TASKS_DEAD_LETTER_KEEP_DAYS = env.dead_letter_keep_days
 TASKS_RABBITMQ_API_URL = env.rabbitmq_api_url
 TASKS_FLOWER_URL = env.flower_url
 TASKS_OPERATOR_NAME = env.operator_name

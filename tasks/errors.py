@@ -73,6 +73,10 @@ class InvalidChange(InvalidJob):
     """A value can not be what it was to become, and nothing changed. ``problems`` as for InvalidJob."""
 
 
+class InvalidOperation(InvalidJob):
+    """What was asked of dead letters or of a queue makes no sense as it is. Nothing changed."""
+
+
 class IllegalTransition(TaskPlatformError):
     """What was asked does not fit the job's or dead letter's present state. Nothing changed."""
 

@@ -30,6 +30,7 @@ class TaskSpec:
     title: str
     description: str
     aliases: tuple[str, ...] = ()
+    effect: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,13 +97,15 @@ def task(
     time_limit_seconds: float = 300,
     title: str = "",
     aliases: Sequence[str] = (),
+    effect: str = "",
 ) -> Callable[[TaskFunction], TaskFunction]:
     """Register ``function(payload, context)`` as the work called ``name`` ("reports.build").
 
     The function gets its validated ``payload`` and a JobContext; what it returns (JSON-able, a Pydantic model or None)
     is the job's result. Raise PermanentError to bury the job, RetryLater for another attempt; any other exception is
     retried as ``retry`` says. ``time_limit_seconds`` ends the attempt, 1 to 1,800 s. ``title`` and the function's
-    docstring are what operators read.
+    docstring are what operators read. ``effect`` names the last step that it runs with ``context.once``: a dead job
+    that has done it has done all it was for, and is left out when many are replayed.
 
     ``aliases`` are names that it had before: what was enqueued under one, and whoever still asks for it, gets this
     function. While two builds run side by side the older one knows the new name only if that was an alias there: add
@@ -136,6 +139,7 @@ def task(
                 title=title or name,
                 description=(function.__doc__ or "").strip(),
                 aliases=tuple(aliases),
+                effect=effect,
             )
         )
         return function

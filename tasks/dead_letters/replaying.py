@@ -144,8 +144,8 @@ def requeue(
         raise InvalidJob([{"field": "task", "message": message}]) from error
     if not moved:
         raise IllegalTransition("the job was replayed by somebody else a moment ago")
-    DeadLetter.objects.filter(job=job, state=DeadLetter.State.OPEN).update(
-        state=DeadLetter.State.REPLAYED, replayed_at=timezone.now(), replayed_by=requested_by
+    DeadLetter.objects.filter(job=job).exclude(state=DeadLetter.State.REPLAYED).update(
+        state=DeadLetter.State.REPLAYED, replayed_at=timezone.now(), replayed_by=requested_by, delete_at=None
     )
     job = Job.objects.get(pk=job.pk)
     publish_on_commit([job])

@@ -111,15 +111,19 @@ class Migration(migrations.Migration):
                 ('steps', models.JSONField(default=list, help_text='How many go in each step; the rest follows. Empty: all at once.')),
                 ('rate_per_second', models.FloatField(blank=True, help_text='Of the rest, after the steps.', null=True)),
                 ('stop_ratio', models.FloatField(blank=True, help_text='Part of what was sent that may fail, 0 to 1.', null=True)),
-                ('step', models.PositiveIntegerField(default=0, help_text='Steps that are sent; the rest counts as one.')),
-                ('total', models.PositiveIntegerField(default=0)),
-                ('skipped', models.JSONField(default=dict, help_text='How many were left out at the confirmation, by reason.')),
+                ('step', models.PositiveIntegerField(default=0, help_text='In which the latest was sent, from 1; the rest counts as one. 0: none was sent.')),
+                ('total', models.PositiveIntegerField(default=0, help_text='The set, without what its confirmation left out.')),
+                ('waiting', models.PositiveIntegerField(default=0, help_text='Not sent yet.')),
+                ('sent', models.PositiveIntegerField(default=0, help_text='Sent, and without an outcome yet.')),
+                ('done', models.PositiveIntegerField(default=0)),
+                ('failed', models.PositiveIntegerField(default=0)),
+                ('skipped', models.JSONField(default=dict, help_text='How many were left out, then or later, by reason.')),
                 ('verdict', models.CharField(blank=True, help_text='Why it ended, or stands still.', max_length=300)),
                 ('reason', models.CharField(blank=True, max_length=500)),
                 ('requested_by', models.CharField(max_length=200)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('moved_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When something was last sent.')),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('moved_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='From when its rate counts what may be sent next.')),
+                ('finished_at', models.DateTimeField(blank=True, help_text='When it had ended and the last outcome was in.', null=True)),
             ],
             options={
                 'ordering': ['-id'],
@@ -277,7 +281,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='operation',
-            index=models.Index(condition=models.Q(('state', 'running')), fields=['moved_at'], name='operation_running'),
+            index=models.Index(condition=models.Q(('finished_at', None)), fields=['id'], name='operation_unfinished'),
         ),
         migrations.AddIndex(
             model_name='operationitem',
@@ -308,5 +312,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='deadletter',
             index=models.Index(condition=models.Q(('group__isnull', True)), fields=['id'], name='dead_letter_ungrouped'),
+        ),
+        migrations.AlterField(
+            model_name='jobevent',
+            name='kind',
+            field=models.CharField(choices=[('scheduled', 'Scheduled'), ('queued', 'Queued'), ('running', 'Running'), ('retrying', 'Retrying'), ('succeeded', 'Succeeded'), ('dead', 'Dead'), ('cancelled', 'Cancelled'), ('cancel_requested', 'Cancel requested'), ('republished', 'Message was missing; published again'), ('duplicate', 'Duplicate suppressed'), ('handed_back', 'Handed back, unspent'), ('replayed', 'Replayed'), ('purged', 'Purged from its queue'), ('restored', 'Put back into its queue')], max_length=20),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(condition=models.Q(('correlation_id', ''), _negated=True), fields=['correlation_id'], name='job_correlation'),
         ),
     ]

@@ -123,6 +123,7 @@ class Job(models.Model):
             models.Index(fields=["batch", "state"], condition=Q(batch__isnull=False), name="job_batch"),
             models.Index(fields=["task", "-id"], name="job_task"),
             models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="job_finished"),
+            models.Index(fields=["correlation_id"], condition=~Q(correlation_id=""), name="job_correlation"),
         ]
 
     def __str__(self) -> str:
@@ -164,6 +165,8 @@ class JobEvent(models.Model):
         DUPLICATE = "duplicate", "Duplicate suppressed"
         HANDED_BACK = "handed_back", "Handed back, unspent"
         REPLAYED = "replayed", "Replayed"
+        PURGED = "purged", "Purged from its queue"
+        RESTORED = "restored", "Put back into its queue"
 
     id = models.BigAutoField(primary_key=True)
     # Three events a job: the database's check of each would cost a fifth of all that a job costs it. Whoever appends

@@ -33,21 +33,31 @@ class Operation(models.Model):
     steps = models.JSONField(default=list, help_text="How many go in each step; the rest follows. Empty: all at once.")
     rate_per_second = models.FloatField(null=True, blank=True, help_text="Of the rest, after the steps.")
     stop_ratio = models.FloatField(null=True, blank=True, help_text="Part of what was sent that may fail, 0 to 1.")
-    step = models.PositiveIntegerField(default=0, help_text="Steps that are sent; the rest counts as one.")
-    total = models.PositiveIntegerField(default=0)
-    skipped = models.JSONField(default=dict, help_text="How many were left out at the confirmation, by reason.")
+    step = models.PositiveIntegerField(
+        default=0, help_text="In which the latest was sent, from 1; the rest counts as one. 0: none was sent."
+    )
+    total = models.PositiveIntegerField(default=0, help_text="The set, without what its confirmation left out.")
+    # How many items are in each state. Counting them would take the longer the larger the set is, twice a second; and
+    # items go when what they stand for is pruned.
+    waiting = models.PositiveIntegerField(default=0, help_text="Not sent yet.")
+    sent = models.PositiveIntegerField(default=0, help_text="Sent, and without an outcome yet.")
+    done = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    skipped = models.JSONField(default=dict, help_text="How many were left out, then or later, by reason.")
     verdict = models.CharField(max_length=300, blank=True, help_text="Why it ended, or stands still.")
     reason = models.CharField(max_length=500, blank=True)
     requested_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
-    moved_at = models.DateTimeField(db_default=Now(), help_text="When something was last sent.")
-    finished_at = models.DateTimeField(null=True, blank=True)
+    moved_at = models.DateTimeField(db_default=Now(), help_text="From when its rate counts what may be sent next.")
+    finished_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it had ended and the last outcome was in."
+    )
     undoes = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="undone_by")
 
     class Meta:
         ordering = ["-id"]
         permissions = [("purge_queue", "Can purge queues and restore them")]
-        indexes = [models.Index(fields=["moved_at"], condition=Q(state="running"), name="operation_running")]
+        indexes = [models.Index(fields=["id"], condition=Q(finished_at=None), name="operation_unfinished")]
 
     def __str__(self) -> str:
         return f"{self.get_verb_display()} of {self.total}"

@@ -1,4 +1,4 @@
-"""The worker's side threads: signs of life, supervision, relay and collector. Started after the pool has forked."""
+"""The worker's side threads: signs of life, supervision, relay, operations and collector. Started after the pool."""
 
 import gc
 import logging
@@ -17,7 +17,7 @@ from django.db.backends.signals import connection_created
 
 from tasks import brokers
 from tasks.brokers import Broker, DeadMessage
-from tasks.dead_letters import grouping, regressions
+from tasks.dead_letters import grouping, operations, regressions
 from tasks.errors import BrokerUnavailable
 from tasks.worker import child, collector, relay, supervision  # noqa: F401  child listens to a signal
 from tasks.worker.shutdown import Shutdown
@@ -121,6 +121,7 @@ class SideThreads(bootsteps.StartStopStep):
         watchdog = Watchdog(settings.TASKS_IDLE_RESTART_SECONDS)
         self._repeat(
             _Chore(0.5, lambda: relay.publish_due(broker)),
+            _Chore(0.5, operations.advance),
             _Chore(3.0, lambda: relay.publish_missing(broker, worker.marks, pace)),
             _Chore(3.0, lambda: _look_after(worker, watchdog, broker)),
         )

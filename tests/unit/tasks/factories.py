@@ -47,6 +47,12 @@ def told(events: Iterable[JobEvent]) -> dict[str, Any]:
                 row["lost_deliveries"] = 0
         elif event.kind == JobEvent.Kind.HANDED_BACK:
             row |= {"state": JobState.QUEUED, "attempt_base": row["attempt_base"] + 1}
+        elif event.kind == JobEvent.Kind.PURGED:
+            burnt = event.detail["state"] == JobState.QUEUED
+            base = row["attempt_base"] + burnt
+            row |= {"state": JobState.CANCELLED, "attempt": event.attempt, "attempt_base": base}
+        elif event.kind == JobEvent.Kind.RESTORED:
+            row |= {"state": event.detail["state"]}
         elif event.kind == JobEvent.Kind.REPLAYED:
             row |= {"state": JobState.QUEUED, "attempt_base": event.attempt, "lost_deliveries": 0}
     return row
@@ -70,16 +76,22 @@ def make_message(body: bytes, **values: Any) -> DeadLetter:
     return DeadLetter.objects.create(body=body, **{**defaults, **values})
 
 
-def letter_of(**values: Any) -> DeadLetter:
-    """An open letter of a dead job of its own."""
-    job = make_job(
+def letter_of(job: Job | None = None, **values: Any) -> DeadLetter:
+    """An open letter of the dead ``job``, else of one of its own; of none, where the values say so."""
+    job = job or make_job(
         JobState.DEAD, task=values.get("task") or "probe.echo", payload=values.get("payload") or {"text": "x"}
     )
-    defaults = {"job": job, "attempt": 1, "reason": "exhausted", "task": job.task, "queue": job.queue}
-    return DeadLetter.objects.create(**{**defaults, "payload": job.payload, **values})
+    defaults = {"attempt": job.attempt or 1, "reason": "exhausted", "task": job.task, "queue": job.queue}
+    return DeadLetter.objects.create(**{"job_id": job.pk, "payload": job.payload, **defaults, **values})
 
 
 def make_group(**values: Any) -> FailureGroup:
     return FailureGroup.objects.create(
         **{"id": uuid4(), "task": "probe.echo", "reason": "exhausted", "error_type": "ValueError", **values}
     )
+
+
+def make_message_letter(**values: Any) -> DeadLetter:
+    """The dead letter of a message that no job belongs to."""
+    defaults = {"reason": "unknown_message", "queue": "work-queue", "exchange": "work-exchange", "routing_key": "work"}
+    return DeadLetter.objects.create(**{**defaults, "body": b"{}", **values})

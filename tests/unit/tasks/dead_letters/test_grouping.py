@@ -91,7 +91,7 @@ def test_many_workers_found_one_group():
 def test_letters_of_an_older_build_get_their_payload_and_group():
     old = timezone.now() - timedelta(days=9)
     letter = letter_of(payload={"order": 1}, error="order 1", error_type="LookupError", died_at=old)
-    message = letter_of(job=None, payload=None, error="garbage")
+    message = letter_of(job_id=None, payload=None, error="garbage")
     DeadLetter.objects.filter(pk=letter.pk).update(payload=None)
     assert adopt() == 2
     letter.refresh_from_db()
