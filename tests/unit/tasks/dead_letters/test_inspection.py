@@ -68,7 +68,10 @@ def test_attempts_before_a_replay_do_not_count_for_the_next_death(outbox):
         ({"properties": {"deaths": ["odd"]}}, "died on work-queue before it began"),
         ({"properties": {}}, "died on work-queue before it began"),
         ({"job": None, "reason": "undecodable"}, "found on work-queue: message can not be decoded"),
-        ({"job": None, "properties": REJECTED, "reason": "unrouted"}, "rejected by email-queue: message was misaddressed"),
+        (
+            {"job": None, "properties": REJECTED, "reason": "undecodable"},
+            "rejected by email-queue: message can not be decoded",
+        ),
     ],
 )  # fmt: skip
 def test_what_never_ran_has_a_cause_as_well(values, text):
