@@ -194,26 +194,44 @@ def _newest(group: Any, state: str) -> QuerySet[DeadLetter]:
 
 
 def _summed_up(groups: Sequence[FailureGroup], now: datetime) -> list[Summary]:
-    trends = _trends([group.pk for group in groups], now)
+    ids = [group.pk for group in groups]
+    sums, trends = _sums(ids), _trends(ids, now)
     return [
         Summary(
             group=group,
             status=status_of(group, now),
-            open=search.count(DeadLetter.objects.filter(group=group, state=DeadLetter.State.OPEN)),
-            total=search.count(DeadLetter.objects.filter(group=group)),
+            open=_count(sums[group.pk]["open"]),
+            total=_count(sums[group.pk]["total"]),
             last_seen_at=None if group.last_seen == _LONG_AGO else group.last_seen,  # type: ignore[attr-defined]
             trend=trends[group.pk],
-            sample=_sample(group),
+            sample=sums[group.pk]["sample"],
         )
         for group in groups
     ]
 
 
-def _sample(group: FailureGroup) -> UUID | None:
-    for state in (DeadLetter.State.OPEN, DeadLetter.State.REPLAYED, DeadLetter.State.DISCARDED):
-        if id := _newest(group, state).values_list("pk", flat=True).first():
-            return id
-    return None
+class _Rows(Subquery):
+    """How many rows a subquery has."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
+    output_field = models.IntegerField()
+
+
+def _sums(ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+    """One statement for a page. What is counted is cut off past search.MAX_COUNTED for each group."""
+    letters = DeadLetter.objects.filter(group=OuterRef("pk")).order_by()
+    opened = letters.filter(state=DeadLetter.State.OPEN)
+    newest = [Subquery(_newest(OuterRef("pk"), state).values("pk")[:1]) for state in DeadLetter.State]
+    found = FailureGroup.objects.filter(pk__in=ids).annotate(
+        open=_Rows(opened.values("state")[: search.MAX_COUNTED + 1]),
+        total=_Rows(letters.values("state")[: search.MAX_COUNTED + 1]),
+        sample=Coalesce(*newest),
+    )
+    return {row["pk"]: row for row in found.values("pk", "open", "total", "sample")}
+
+
+def _count(number: int) -> search.Count:
+    return search.Count(min(number, search.MAX_COUNTED), is_capped=number > search.MAX_COUNTED)
 
 
 def _trends(ids: Sequence[UUID], now: datetime) -> dict[UUID, tuple[int, ...]]:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from tasks.dead_letters import groups
+from tasks.dead_letters import groups, search
 from tasks.dead_letters.groups import Status
 from tasks.errors import InvalidChange
 from tasks.models import AuditEntry, FailureGroup, Release
@@ -36,6 +36,22 @@ def test_a_group_is_summed_up_from_its_letters():
     assert (summary.last_seen_at, summary.sample) == (newest.died_at, newest.pk)
     assert summary.trend == (1, *[0] * 21, 1, 2)
     assert summary.is_rising
+
+
+def test_the_counts_of_a_group_stop_at_their_cap(monkeypatch):
+    monkeypatch.setattr(search, "MAX_COUNTED", 2)
+    group = make_group()
+    for state in ("open", "open", "replayed"):
+        make_letter(group=group, state=state)
+    summary = groups.summary(group.pk)
+    assert (str(summary.open), str(summary.total)) == ("2", "2+")
+
+
+def test_a_list_takes_as_many_statements_for_many_groups_as_for_one(django_assert_num_queries):
+    for _ in range(5):
+        make_letter(group=make_group())
+    with django_assert_num_queries(3):
+        assert len(groups.summaries()) == 5
 
 
 def test_a_letter_of_a_host_whose_clock_is_ahead_counts_as_one_of_now():

@@ -69,8 +69,8 @@ def test_attempts_before_a_replay_do_not_count_for_the_next_death(outbox):
         ({"properties": {}}, "died on work-queue before it began"),
         ({"job_id": None, "reason": "undecodable"}, "found on work-queue: message can not be decoded"),
         (
-            {"job_id": None, "properties": REJECTED, "reason": "unrouted"},
-            "rejected by email-queue: message was misaddressed",
+            {"job_id": None, "properties": REJECTED, "reason": "undecodable"},
+            "rejected by email-queue: message can not be decoded",
         ),
     ],
 )  # fmt: skip

@@ -98,6 +98,14 @@ def test_a_count_stops_at_its_cap(found):
     assert str(search.Count(10_000, is_capped=True)) == "10,000+"
 
 
+def test_what_a_query_finds_is_counted_and_words_not_as_far(found, monkeypatch):
+    monkeypatch.setattr(search, "MAX_COUNTED", 5)
+    monkeypatch.setattr(search, "MAX_COUNTED_WITH_WORDS", 1)
+    assert str(search.how_many("")) == "5+"
+    assert str(search.how_many("mail")) == "1+"
+    assert str(search.how_many("task:mail.send", state="all")) == "3"
+
+
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such indexes")
 @pytest.mark.parametrize(
     ("query", "index"),
@@ -110,7 +118,7 @@ def test_a_count_stops_at_its_cap(found):
 def test_postgresql_has_an_index_for_it(found, query, index):
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
-        assert index in json.dumps(search.letters(query).explain(format="json"))
+        assert index in json.dumps(search.letters(query, state="all").explain(format="json"))
 
 
 def test_every_state_of_a_letter_can_be_asked_for(found):
