@@ -168,7 +168,11 @@ class JobConsumer(Consumer):
                 requests.append(self._request(claimed.job, claimed.payload, message))
             elif claimed.answer is Answer.DROP:
                 logger.info("job %s.%d dropped: it %s", envelope.job_id, envelope.attempt, claimed.why)
-                dropped.append(message)
+                request = self._request_of(envelope.attempt_id)
+                if request is not None and request.message not in self._deliveries:
+                    request.adopt(message)
+                else:
+                    dropped.append(message)
             else:
                 self._reject(message, f"job {envelope.job_id}.{envelope.attempt} {claimed.why}")
         self._deliveries.acknowledge(dropped)
@@ -290,13 +294,18 @@ class JobConsumer(Consumer):
         """Whether messages wait to be claimed."""
         return bool(self._arrivals)
 
+    def _request_of(self, attempt_id: str) -> AttemptRequest | None:
+        """The attempt, if this process runs it or holds its outcome."""
+        running: AttemptRequest | None = state.requests.get(attempt_id)
+        return running or self._settling.request_of(attempt_id)
+
     def holds_outcome_of(self, attempt_id: str) -> bool:
         """Whether the attempt's outcome waits for the database, or is on the way into it."""
-        return self._settling.holds(attempt_id)
+        return self._settling.request_of(attempt_id) is not None
 
     def in_hand(self, attempt_id: str) -> bool:
         """Whether this process runs that attempt, or holds its outcome."""
-        return attempt_id in state.requests or self._settling.holds(attempt_id)
+        return attempt_id in state.requests or self.holds_outcome_of(attempt_id)
 
     def salvage(self) -> None:
         """Hear what the turns of children that were killed have left behind."""

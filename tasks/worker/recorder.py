@@ -28,7 +28,7 @@ class Recorder:
         self._settle = settle
         self._new: deque[Ending] = deque()
         self._held: deque[Ending] = deque()
-        self._attempt_ids: set[str] = set()
+        self._requests: dict[str, AttemptRequest] = {}
         self._retry_at = 0.0
         self._busy = False
         self._changed = threading.Condition()
@@ -38,7 +38,7 @@ class Recorder:
         """These attempts have ended so."""
         endings = list(endings)
         with self._changed:
-            self._attempt_ids.update(request.id for request, _ in endings)
+            self._requests.update((request.id, request) for request, _ in endings)
             self._new.extend(endings)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -49,9 +49,9 @@ class Recorder:
         """Whether outcomes wait."""
         return bool(self._new or self._held)
 
-    def holds(self, attempt_id: str) -> bool:
-        """Whether its outcome waits, or is on the way into the database this very moment."""
-        return attempt_id in self._attempt_ids
+    def request_of(self, attempt_id: str) -> AttemptRequest | None:
+        """The attempt, if its outcome waits or is on the way into the database this very moment."""
+        return self._requests.get(attempt_id)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until nothing waits and ``settle`` knows of all that is committed; False when the time ran out."""
@@ -91,8 +91,8 @@ class Recorder:
                     self._retry_at = time.monotonic() + PAUSE_SECONDS
             for _ in group:
                 waiting.popleft()
-            self._attempt_ids -= {
-                request.id for (request, _), state in zip(group, reached, strict=True) if state != HELD
-            }
+            for (request, _), state in zip(group, reached, strict=True):
+                if state != HELD:
+                    self._requests.pop(request.id, None)
         if settled := [(*ending, state) for ending, state in zip(group, reached, strict=True) if state != HELD]:
             self._settle(settled)

@@ -106,6 +106,11 @@ class AttemptRequest(Request):
         error = TimeLimitExceeded(f"attempt {self.job.attempt} was ended after {limit}")
         return lost_outcome(self.job, error, DeadLetter.Reason.TIME_LIMIT)
 
+    def adopt(self, message: Any) -> None:
+        """Have ``message`` settled when the attempt ends. It was delivered in place of its own, whose connection is
+        lost; acknowledged now, it would be missing in the dead queue should its job die of this attempt."""
+        self._message = message
+
     def on_taken_back(self) -> None:
         """It waits again: no process has it."""
         self.worker_pid = self.time_start = None

@@ -29,9 +29,9 @@ class Settling:
         """These attempts have ended so. From any thread."""
         self._recorder.add(endings)
 
-    def holds(self, attempt_id: str) -> bool:
-        """Whether its outcome is not in the database yet."""
-        return self._recorder.holds(attempt_id)
+    def request_of(self, attempt_id: str) -> AttemptRequest | None:
+        """The attempt, if its outcome is not in the database yet."""
+        return self._recorder.request_of(attempt_id)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all outcomes are recorded; False when the time ran out. Their messages are still to ``settle``."""

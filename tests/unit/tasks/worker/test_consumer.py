@@ -77,6 +77,9 @@ class Request:
     def can_follow(self, other: Any) -> bool:
         return True
 
+    def adopt(self, message: Message) -> None:
+        self.message = message
+
     def on_taken_back(self) -> None:
         pass
 
@@ -361,6 +364,47 @@ def ended(consumer: JobConsumer, outcome: Outcome) -> Request:
     state.requests[request.id] = request
     consumer._on_endings([(request, outcome)])
     return request
+
+
+@pytest.fixture
+def running(consumer, monkeypatch) -> Request:
+    """An attempt in hand. Every message from now on asks for it once more."""
+    (message,) = arrive(consumer, envelope())
+    consumer._arrivals.drop()
+    request = Request(consumer, message)
+    state.requests[request.id] = request
+    monkeypatch.setattr(room, "claim", lambda envelopes, worker, *, in_hand: [Claim(Answer.DROP)] * len(envelopes))
+    return request
+
+
+def asking_for(request: Request) -> Envelope:
+    return Envelope(request.job.pk, request.job.attempt, TASK)
+
+
+@pytest.mark.parametrize("over", [False, True], ids=["it runs", "its outcome waits"])
+@pytest.mark.parametrize(("reached", "settled"), [(JobState.SUCCEEDED, "ack"), (JobState.DEAD, "reject")])
+def test_what_is_delivered_in_place_of_a_lost_message_is_settled_when_the_attempt_has_ended(
+    consumer, running, over, reached, settled
+):
+    """Acknowledged before, it would be missing in the dead queue."""
+    consumer._deliveries = Deliveries((), several_at_once=False)  # of a new connection
+    if over:
+        consumer._on_endings([(running, DONE)])
+    (again,) = arrive(consumer, asking_for(running))
+    turn_of_the_loop(consumer)
+    assert (again.settled, running.message) == (None, again)
+    if not over:
+        consumer._on_endings([(running, DONE)])
+    consumer._settling._recorder.commit(reached)
+    turn_of_the_loop(consumer)
+    assert again.settled == settled
+
+
+def test_a_second_message_beside_the_one_in_hand_is_dropped_at_once(consumer, running):
+    own = running.message
+    (copy,) = arrive(consumer, asking_for(running))
+    turn_of_the_loop(consumer)
+    assert (copy.settled, own.settled, running.message) == ("ack", None, own)
 
 
 def test_an_attempt_stays_in_hand_until_its_outcome_is_recorded(consumer):

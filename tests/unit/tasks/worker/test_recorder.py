@@ -72,7 +72,7 @@ def eventually(condition: Callable[[], object], what: str) -> None:
 
 
 def test_nothing_waits_before_anything_has_ended(recorder):
-    assert (bool(recorder), recorder.holds("a"), recorder.flush(0)) == (False, False, True)
+    assert (bool(recorder), bool(recorder.request_of("a")), recorder.flush(0)) == (False, False, True)
 
 
 def test_one_that_comes_alone_is_recorded_at_once_and_settled(recorder, database, settled):
@@ -108,11 +108,11 @@ def test_a_held_outcome_is_not_settled_before_it_is_recorded(recorder, database,
     recorder.add([ending("held"), ending("a")])
     eventually(lambda: database.tried.count("held") > 2, "it to be tried again and again")
     assert names(settled) == ["a"]
-    assert (recorder.holds("held"), recorder.holds("a")) == (True, False)
+    assert (bool(recorder.request_of("held")), bool(recorder.request_of("a"))) == (True, False)
     database.held.clear()
     eventually(lambda: len(settled) == 2, "it to be settled")
     assert names(settled) == ["a", "held"]
-    assert (bool(recorder), recorder.holds("held")) == (False, False)
+    assert (bool(recorder), bool(recorder.request_of("held"))) == (False, False)
 
 
 def test_held_outcomes_never_delay_new_ones(recorder, database, settled, monkeypatch):
@@ -124,7 +124,7 @@ def test_held_outcomes_never_delay_new_ones(recorder, database, settled, monkeyp
         recorder.add([ending(number)])
         eventually(lambda number=number: number in names(settled), "a new one to be settled")
     assert database.tried.count("held") == 1
-    assert [recorder.holds(name) for name in ("held", *range(5))] == [True] + [False] * 5
+    assert [bool(recorder.request_of(name)) for name in ("held", *range(5))] == [True] + [False] * 5
 
 
 def test_many_held_outcomes_are_tried_once_a_pause_and_together(recorder, database, settled, monkeypatch):
@@ -152,10 +152,10 @@ def test_an_attempt_is_known_all_the_way_into_the_database(recorder, database, s
     database.free.clear()
     recorder.add([ending("a")])
     eventually(lambda: database.groups, "it to be on its way")
-    assert (bool(recorder), recorder.holds("a"), recorder.holds("b")) == (True, True, False)
+    assert (bool(recorder), bool(recorder.request_of("a")), bool(recorder.request_of("b"))) == (True, True, False)
     database.free.set()
     eventually(lambda: settled, "it to be settled")
-    assert not recorder.holds("a")
+    assert not bool(recorder.request_of("a"))
 
 
 def test_no_look_ever_misses_an_attempt_that_is_held_again_and_again(recorder, database, monkeypatch):
@@ -163,7 +163,7 @@ def test_no_look_ever_misses_an_attempt_that_is_held_again_and_again(recorder, d
     database.held = {"a", "b"}
     recorder.add([ending("a"), ending("b")])
     eventually(lambda: len(database.groups) > 100, "many tries")
-    looks = {(recorder.holds("a"), recorder.holds("b")) for _ in range(5000)}
+    looks = {(bool(recorder.request_of("a")), bool(recorder.request_of("b"))) for _ in range(5000)}
     assert looks == {(True, True)}
 
 
@@ -171,7 +171,7 @@ def test_an_attempt_is_known_from_the_moment_it_is_added(recorder, database):
     """Whoever adds it has just let go of it himself."""
     database.free.clear()
     recorder.add(iter([ending("a"), ending("b")]))
-    assert [recorder.holds(name) for name in "abc"] == [True, True, False]
+    assert [bool(recorder.request_of(name)) for name in "abc"] == [True, True, False]
 
 
 def test_flush_waits_for_what_is_on_its_way_and_says_when_the_time_ran_out(recorder, database):

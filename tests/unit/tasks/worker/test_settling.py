@@ -27,8 +27,8 @@ class Recorder:
     def add(self, endings: Iterable[Any]) -> None:
         self.kept += endings
 
-    def holds(self, attempt_id: str) -> bool:
-        return attempt_id in {request.id for request, _ in self.kept}
+    def request_of(self, attempt_id: str) -> Any:
+        return {request.id: request for request, _ in self.kept}.get(attempt_id)
 
     def flush(self, timeout_seconds: float) -> bool:
         self.flushed.append(timeout_seconds)
@@ -85,7 +85,7 @@ def test_an_outcome_that_is_not_in_the_database_settles_nothing(settling, soon, 
     settling.add([(request, DONE)])
     settling.settle()
     assert (deliveries.settled, request.told, soon) == ([], [], [])
-    assert (bool(settling), settling.holds("a"), settling.holds("b")) == (True, True, False)
+    assert (bool(settling), bool(settling.request_of("a")), bool(settling.request_of("b"))) == (True, True, False)
 
 
 def test_what_is_committed_is_settled_on_the_thread_that_owns_the_deliveries(settling, soon, deliveries):
@@ -93,7 +93,7 @@ def test_what_is_committed_is_settled_on_the_thread_that_owns_the_deliveries(set
     settling.add([(request, DONE)])
     settling._recorder.commit()
     assert (deliveries.settled, request.told) == ([], []), "the recorder's own thread touches neither"
-    assert (bool(settling), settling.holds("a")) == (False, False)
+    assert (bool(settling), bool(settling.request_of("a"))) == (False, False)
     (call,) = soon
     call()
     assert (deliveries.settled, request.told) == ([("ack", "message of a")], [(DONE, JobState.SUCCEEDED)])
