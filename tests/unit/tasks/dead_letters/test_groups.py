@@ -42,14 +42,14 @@ def test_the_counts_of_a_group_stop_at_their_cap(monkeypatch):
     monkeypatch.setattr(search, "MAX_COUNTED", 2)
     group = make_group()
     for state in ("open", "open", "replayed"):
-        make_letter(group=group, state=state)
+        letter_of(group=group, state=state)
     summary = groups.summary(group.pk)
     assert (str(summary.open), str(summary.total)) == ("2", "2+")
 
 
 def test_a_list_takes_as_many_statements_for_many_groups_as_for_one(django_assert_num_queries):
     for _ in range(5):
-        make_letter(group=make_group())
+        letter_of(group=make_group())
     with django_assert_num_queries(3):
         assert len(groups.summaries()) == 5
 
