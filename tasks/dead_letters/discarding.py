@@ -14,11 +14,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from tasks import audit
-from tasks.errors import IllegalTransition, InvalidOperation
+from tasks.errors import IllegalTransition
 from tasks.models import DeadLetter
 from tasks.states import JobState
-
-MAX_REASON = 500
 
 State = DeadLetter.State
 
@@ -26,9 +24,9 @@ State = DeadLetter.State
 def discard(letter_id: UUID, *, requested_by: str, reason: str) -> DeadLetter:
     """Park the open letter until its ``delete_at``, DEAD_LETTER_KEEP_DAYS from now.
 
-    Raises DeadLetter.DoesNotExist, InvalidOperation without a reason, IllegalTransition unless the letter is open.
+    Raises DeadLetter.DoesNotExist, InvalidReason without a reason, IllegalTransition unless the letter is open.
     """
-    check_reason(reason)
+    audit.require_reason("dead_letters.discard", reason)
     with transaction.atomic():
         letter = DeadLetter.objects.select_for_update(of=("self",)).get(pk=letter_id)
         if not discard_all([letter_id], requested_by=requested_by):
@@ -84,12 +82,3 @@ def _hold(letter_ids: Sequence[UUID], which: Q) -> set[UUID]:
     """Those of the letters that are as asked for, locked; whoever holds one meanwhile decides what becomes of it."""
     letters = DeadLetter.objects.filter(which, pk__in=letter_ids)
     return set(letters.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True))
-
-
-def check_reason(reason: str) -> None:
-    """Raises InvalidOperation when a destructive act has no reason, or one that is too long."""
-    if not reason.strip():
-        raise InvalidOperation([{"field": "reason", "message": "say why: it is kept in the audit trail"}])
-    if len(reason) > MAX_REASON:
-        message = f"has {len(reason)} characters and may have {MAX_REASON}"
-        raise InvalidOperation([{"field": "reason", "message": message}])

@@ -227,7 +227,7 @@ def _sums(ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
         total=_Rows(letters.values("state")[: search.MAX_COUNTED + 1]),
         sample=Coalesce(*newest),
     )
-    return {row["pk"]: row for row in found.values("pk", "open", "total", "sample")}
+    return {row["pk"]: dict(row) for row in found.values("pk", "open", "total", "sample")}
 
 
 def _count(number: int) -> search.Count:

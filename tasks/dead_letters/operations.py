@@ -11,10 +11,9 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from tasks import audit, purging
+from tasks import audit, permissions, purging
 from tasks.dead_letters import selection
 from tasks.dead_letters.carrying import GOING_ON, advance, carry, end_if_settled, leave_out
-from tasks.dead_letters.discarding import check_reason
 from tasks.dead_letters.pacing import RATE_PER_SECOND, STEPS, STOP_RATIO, Pacing
 from tasks.dead_letters.preflight import LONGEST_SECONDS, Paused, none_is_paused
 from tasks.errors import IllegalTransition, InvalidOperation
@@ -26,8 +25,6 @@ Verb = Operation.Verb
 State = Operation.State
 
 AT_ONCE_SECONDS = 2.0
-DESTRUCTIVE = (Verb.DISCARD, Verb.PURGE)
-_AUDITED_AS = {Verb.PURGE: "queues.purge", Verb.UNPURGE: "queues.restore"}
 
 
 def start(
@@ -49,12 +46,11 @@ def start(
     ``steps=[]`` no canary. The other verbs go at once: what takes less than two seconds is done soon after the caller's
     transaction has committed, the rest by the workers.
 
-    Raises InvalidQuery; and InvalidOperation when a destructive verb has no reason, a number makes no sense, or nothing
-    would be done.
+    Raises InvalidQuery; InvalidReason when a destructive verb has none; and InvalidOperation when a number makes no
+    sense, or nothing would be done.
     """
-    if verb in DESTRUCTIVE:
-        check_reason(reason)
     rows = selection.chosen(verb, query)
+    audit.require_reason(permissions.of_operation(verb), reason)
     pacing = _pacing(verb, steps, rate_per_second, stop_ratio)
     with transaction.atomic():
         operation = Operation.objects.create(
@@ -77,7 +73,7 @@ def start(
         operation.save()
         audit.record(
             requested_by,
-            _AUDITED_AS.get(Verb(verb), "operations.start"),
+            permissions.of_operation(verb) if verb in purging.VERBS else "operations.start",
             subject,
             count=operation.total,
             reason=reason,

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from tasks import purging
-from tasks.dead_letters import selection
+from tasks.dead_letters import redirects, selection
 from tasks.dead_letters.drain import drain_seconds
 from tasks.errors import InvalidJob
 from tasks.models import DeadLetter, Effect, Job, Operation
@@ -51,7 +52,7 @@ class Blocker(models.TextChoices):
     EXPIRED = "expired", "Expired"
     QUEUE_PAUSED = "queue_paused", "Queue paused"
     CANCELLED = "cancelled", "Its job was cancelled"
-    REFUSED = "refused", "Refused when its turn came"
+    REFUSED = "refused", "Refused"
 
 
 @dataclass(frozen=True)
@@ -141,34 +142,57 @@ def _rows(letter_ids: Sequence[UUID]) -> list[Any]:
             job_state=F("job__state"),
             job_task=F("job__task"),
             job_queue=F("job__queue"),
+            priority=F("job__priority"),
             job_payload=F("job__payload"),
             expires_at=F("job__expires_at"),
             correlation_id=F("job__correlation_id"),
         ).values_list(
-            "pk", "state", "queue", "exchange", "died_at", "delete_at", "has_body", "job_id", "job_state", "job_task",
-            "job_queue", "job_payload", "expires_at", "correlation_id", named=True,
+            "pk", "state", "task", "queue", "exchange", "died_at", "delete_at", "has_body", "job_id", "job_state",
+            "job_task", "job_queue", "priority", "job_payload", "expires_at", "correlation_id", named=True,
         )
     )  # fmt: skip
 
 
 def _judge(rows: Sequence[Any], verb: str, is_paused: Paused) -> Iterator[Blocked]:
-    done = _already_done(rows) if verb == Verb.REPLAY else {}
-    judge = {Verb.REPLAY: _replaying, Verb.DISCARD: _discarding, Verb.RESTORE: _restoring}[Verb(verb)]
+    judge: Callable[[Any], Verdict]
+    if verb == Verb.REPLAY:
+        judge = partial(_replaying, done=_already_done(rows), destination=_destinations(), is_paused=is_paused)
+    else:
+        judge = _discarding if verb == Verb.DISCARD else _restoring
     for row in rows:
-        if verdict := judge(row, done, is_paused):
+        if verdict := judge(row):
             yield Blocked(row.pk, *verdict)
+
+
+def _destinations() -> Callable[[Any], redirects.Destination]:
+    """Where a row's job, or message, goes when it is replayed; each way is found out once."""
+
+    @cache
+    def of_job(task: str, queue: str, priority: str) -> redirects.Destination:
+        return redirects.destination(task, queue, priority=priority)
+
+    @cache
+    def of_message(task: str, queue: str) -> redirects.Destination:
+        return redirects.Destination(task, redirects.destination_of_message(task, queue))
+
+    def destination(row: Any) -> redirects.Destination:
+        if row.job_id is None:
+            return of_message(row.task, row.queue)
+        return of_job(row.job_task, row.job_queue, row.priority)
+
+    return destination
 
 
 Verdict = tuple[Blocker, str] | None
 
 
-def _discarding(row: Any, done: dict[UUID, str], is_paused: Paused) -> Verdict:
+def _discarding(row: Any) -> Verdict:
     if row.state == State.REPLAYED:
         return Blocker.REPLAYED, "it was replayed already"
     return (Blocker.DISCARDED, "it was discarded already") if row.state == State.DISCARDED else None
 
 
-def _restoring(row: Any, done: dict[UUID, str], is_paused: Paused) -> Verdict:
+def _restoring(row: Any) -> Verdict:
     if row.state != State.DISCARDED:
         return Blocker.NOT_DISCARDED, f"it is {row.state}, not discarded"
     if row.delete_at and row.delete_at <= timezone.now():
@@ -178,25 +202,30 @@ def _restoring(row: Any, done: dict[UUID, str], is_paused: Paused) -> Verdict:
     return None
 
 
-def _replaying(row: Any, done: dict[UUID, str], is_paused: Paused) -> Verdict:
+def _replaying(
+    row: Any, *, done: dict[UUID, str], destination: Callable[[Any], redirects.Destination], is_paused: Paused
+) -> Verdict:
     if row.state != State.OPEN:
-        return _discarding(row, done, is_paused)
-    if row.job_id is None and not (row.has_body and row.exchange):
+        return _discarding(row)
+    try:
+        task, queue = destination(row)
+    except InvalidJob as error:
+        return Blocker.REFUSED, str(error)
+    if row.job_id is None and not (row.has_body and (row.exchange or queue != row.queue)):
         return Blocker.NO_MESSAGE, "it holds no message, or not where to send it"
     if row.job_id is not None:
         if row.job_state != JobState.DEAD:
             return Blocker.MOVED_ON, f"its job is {row.job_state}, not dead"
-        if row.job_task not in registry:
-            return Blocker.UNKNOWN_TASK, f"no task {row.job_task!r} in this build"
+        if task not in registry:
+            return Blocker.UNKNOWN_TASK, f"no task {task!r} in this build"
         try:
-            load_payload(registry.get(row.job_task), row.job_payload)
+            load_payload(registry.get(task), row.job_payload)
         except InvalidJob as error:
             return Blocker.INVALID_PAYLOAD, str(error)
         if row.job_id in done:
             return Blocker.ALREADY_DONE, done[row.job_id]
         if row.expires_at and row.expires_at <= timezone.now():
             return Blocker.EXPIRED, f"it was to begin by {row.expires_at:%c} UTC"
-    queue = row.job_queue or row.queue
     return (Blocker.QUEUE_PAUSED, f"{queue} is paused") if is_paused(queue) else None
 
 

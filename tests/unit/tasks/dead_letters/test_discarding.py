@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from tasks import jobs
 from tasks.dead_letters import discarding, replaying
-from tasks.errors import IllegalTransition, InvalidOperation
+from tasks.errors import IllegalTransition, InvalidReason
 from tasks.models import AuditEntry, DeadLetter, Job
 from tests.unit.tasks.factories import letter_of, make_message_letter
 
@@ -47,7 +47,7 @@ def test_who_did_it_and_why_is_in_the_audit_trail():
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 501])
 def test_without_a_reason_nothing_is_discarded(reason):
     letter = letter_of()
-    with pytest.raises(InvalidOperation, match="reason"):
+    with pytest.raises(InvalidReason, match="reason"):
         discarding.discard(letter.pk, requested_by="ada", reason=reason)
     assert DeadLetter.objects.get().state == "open"
     assert not AuditEntry.objects.exists()

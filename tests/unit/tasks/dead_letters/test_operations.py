@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from tasks import audit, brokers, jobs
 from tasks.dead_letters import discarding, operations, preflight, replaying
-from tasks.errors import BrokerUnavailable, IllegalTransition, InvalidOperation
+from tasks.errors import BrokerUnavailable, IllegalTransition, InvalidJob, InvalidOperation
 from tasks.models import AuditEntry, DeadLetter, Job, Operation, OperationItem
 from tasks.states import JobState
 from tests.unit.tasks.factories import kinds, letter_of, make_job, make_message_letter
@@ -362,7 +362,7 @@ def test_many_are_discarded_soon_after_the_commit_and_restored_in_the_same_order
 )
 def test_what_makes_no_sense_is_refused_by_the_name_of_its_field(verb, query, options, field):
     make_letters(1)
-    with pytest.raises(InvalidOperation) as refused:
+    with pytest.raises(InvalidJob) as refused:
         start(verb, query, **options)
     assert [problem["field"] for problem in refused.value.problems] == [field]
     assert not Operation.objects.exists()

@@ -7,7 +7,7 @@ from django_celery_results.models import TaskResult
 
 from tasks.dead_letters import preflight
 from tasks.dead_letters.drain import drain_seconds
-from tasks.models import DeadLetter, Effect
+from tasks.models import DeadLetter, Effect, Redirect
 from tasks.registry import registry
 from tasks.states import JobState
 from tests.unit.tasks.factories import letter_of, make_job, make_message_letter, make_worker
@@ -47,6 +47,17 @@ def test_a_letter_that_nothing_stands_against_is_replayed():
 )
 def test_what_stands_against_a_replay_is_named(make, reason):
     assert why(make()) == reason
+
+
+def test_a_standing_redirect_is_followed_before_anything_is_judged():
+    renamed, message = dead(task="gone.gone"), make_message_letter(exchange="")
+    Redirect.objects.create(from_task="gone.gone", to_task="probe.echo", reason="renamed", created_by="ada")
+    assert (why(renamed), why(message)) == (None, "no_message")
+    Redirect.objects.create(from_queue="work-queue", to_queue="report-queue", reason="idle", created_by="ada")
+    assert why(message) is None
+    assert why(renamed, is_paused="report-queue".__eq__) == "queue_paused"
+    Redirect.objects.create(from_task="probe.echo", to_task="still.unknown", reason="a slip", created_by="ada")
+    assert why(renamed) == "refused"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +137,7 @@ def test_many_letters_are_looked_at_a_few_hundred_at_a_time(django_assert_max_nu
     DeadLetter.objects.bulk_create(
         DeadLetter(job=jobs[n % 3], attempt=n, reason="exhausted", queue="work-queue") for n in range(1200)
     )
-    with django_assert_max_num_queries(1 + 1 + 3 + 2):  # count, ids, three chunks, pace and workers
+    with django_assert_max_num_queries(1 + 1 + 3 * 2 + 2):  # count, ids, rows and redirects of three chunks, pace
         assert preflight.look("replay", {}).will == 1200
 
 
