@@ -55,7 +55,7 @@ def test_a_standing_redirect_is_followed_before_anything_is_judged():
     assert (why(renamed), why(message)) == (None, "no_message")
     Redirect.objects.create(from_queue="work-queue", to_queue="report-queue", reason="idle", created_by="ada")
     assert why(message) is None
-    assert why(renamed, is_paused="report-queue".__eq__) == "queue_paused"
+    assert why(message, is_paused="report-queue".__eq__) == "queue_paused"
     Redirect.objects.create(from_task="probe.echo", to_task="still.unknown", reason="a slip", created_by="ada")
     assert why(renamed) == "refused"
 
