@@ -51,7 +51,7 @@ class Drain(Contest):
 
     def __init__(self, stage: Stage, *, quick: bool):
         super().__init__(stage, quick=quick)
-        self._seconds = 2.0 if quick else 5.0
+        self._seconds = 1.5 if quick else 5.0
         self._sizes: dict[str, int] = {}
 
     def measure(self, contestant: Contestant) -> Sample:

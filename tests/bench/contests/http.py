@@ -21,7 +21,7 @@ from tests.bench.figures import Sample
 from tests.bench.stage import Failed, Home
 
 LOAD = Path(__file__).parents[1] / "load.lua"
-SECONDS, QUICK_SECONDS, WARM_UP_SECONDS = 6, 3, 1
+SECONDS, QUICK_SECONDS, WARM_UP_SECONDS = 6, 2, 1
 QUIET_SECONDS, LONGEST_WAIT_SECONDS = 0.7, 30
 BATCH = 1000
 ORDER = {"task": "bench.nothing", "payload": work.PAYLOAD}

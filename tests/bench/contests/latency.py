@@ -8,7 +8,7 @@ from tests.bench.figures import Sample, percentile
 from tests.bench.workers import wait_for, working
 
 A_SECOND = 50
-SECONDS, QUICK_SECONDS = 10, 5
+SECONDS, QUICK_SECONDS = 10, 4
 
 
 class Latency(Contest):

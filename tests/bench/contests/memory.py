@@ -14,7 +14,7 @@ from tests.bench.meter import family, resident_mebibytes
 from tests.bench.work import Marks
 from tests.bench.workers import wait_for, working
 
-JOBS, QUICK_JOBS, WARM_UP = 200_000, 10_000, 5_000
+JOBS, QUICK_JOBS, WARM_UP = 200_000, 5_000, 2_000
 IMPORT = "import django; django.setup(); from project import celery_app; celery_app.finalize(); celery_app.tasks"
 
 
