@@ -33,7 +33,10 @@ class ReplayForm(forms.Form):
     """Where it goes. What is left empty is for the standing redirects to say, or stays as it was."""
 
     task = forms.ChoiceField(
-        required=False, label="Run it as", widget=UnfoldAdminSelectWidget, help_text="Another task takes the payload."
+        required=False,
+        label="Run it as",
+        widget=UnfoldAdminSelectWidget,
+        help_text="Another task gets the same payload, and has to take it.",
     )
     queue = forms.ChoiceField(required=False, label="On the queue", widget=UnfoldAdminSelectWidget)
 
@@ -173,11 +176,18 @@ def _ask_or_act(
             return HttpResponseRedirect(page)
         except InvalidJob as error:
             for problem in error.problems:
-                field = problem["field"] if problem["field"] in form.fields else None
-                form.add_error(field, problem["message"] if field else f"{problem['field']}: {problem['message']}")
+                _show(form, problem["field"], problem["message"])
         except (IllegalTransition, BrokerUnavailable) as error:
             form.add_error(None, f"Nothing was changed: {error}.")
     return _asked(admin, request, letter, form, **asked)
+
+
+def _show(form: forms.Form, field: str, message: str) -> None:
+    """Put a problem at the field that it is about: that of a payload at the task that does not take it."""
+    if field in form.fields:
+        form.add_error(field, message)
+    else:
+        form.add_error("task" if field.startswith("payload") and "task" in form.fields else None, f"{field}: {message}")
 
 
 def _asked(

@@ -20,8 +20,8 @@ from tasks.dead_letters.inspection import Inspection
 from tasks.models import DeadLetter, LetterEdit, OperationItem
 
 MAX_OPERATIONS = 20
-_CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\r\n"}
-"""A browser shows nothing in the place of such a character."""
+_CONTROLS = {code: f"\\x{code:02x}" for code in range(32) if chr(code) not in "\t\r\n"}
+"""A browser shows nothing in their place."""
 
 CAUSES: dict[str, str] = {
     DeadLetter.Reason.PERMANENT: "The task said that no retry can mend this. Mend the cause, then replay.",
@@ -150,7 +150,7 @@ def _evidence(letter: DeadLetter, seen: Inspection) -> dict[str, Any]:
         "payload": words.pretty(seen.payload),
         "headers": words.pretty(seen.headers) if seen.headers else "",
         "properties": words.pretty(properties) if properties else "",
-        "body_text": seen.body.text.translate(_CONTROL_PICTURES) if seen.body else "",
+        "body_text": seen.body.text.translate(_CONTROLS) if seen.body else "",
         "traceback": words.shortened(seen.traceback),
         "lost": words.evidence(seen.evidence),
         "log": "\n".join(map(str, seen.evidence.get("log") or [])),

@@ -197,7 +197,7 @@ def test_bytes_that_nobody_can_read_are_hidden_until_unmasked(admin_client):
     assert "bytes that nobody can read" in read(admin_client, odd)
     page = admin_client.post(url_of(odd, "unmask")).content.decode()
     assert "80 04 68 75 6e 74" in page
-    assert r"\x80␄hunter22" in page
+    assert r"\x80\x04hunter22" in page
 
 
 def test_a_page_on_which_nothing_is_masked_does_not_offer_to_unmask(admin_client):
@@ -247,7 +247,7 @@ def test_a_replay_that_the_other_task_does_not_take_says_so_and_keeps_the_choice
     dead = letter(payload={"text": "x"})
     answer = admin_client.post(url_of(dead, "replay"), {"task": "case.everything", "queue": "sms-queue"})
     page = answer.content.decode()
-    assert "line" in str(answer.context["form"].errors)
+    assert "Field required" in str(answer.context["form"].errors["task"])
     assert '<option value="case.everything" selected' in page
     assert '<option value="sms-queue" selected' in page
 
