@@ -27,6 +27,10 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     request, "Dead letters", "mark_email_unread", "admin:tasks_deadletter_changelist",
                     "tasks.view_deadletter", badge=dashboard.open_letters,
                 ),
+                _entry(
+                    request, "Failure groups", "group_work", "admin:tasks_failuregroup_changelist",
+                    "tasks.view_deadletter",
+                ),
                 _entry(request, "Run a task", "play_circle", RUN, "tasks.add_job"),
             ],
         ),
