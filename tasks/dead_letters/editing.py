@@ -150,6 +150,25 @@ def text_of(letter: DeadLetter) -> str:
     return message_text.shown(bytes(letter.body)) if letter.body is not None else ""
 
 
+def unmasked(letter: DeadLetter, payload: dict[str, Any], *, task: str) -> dict[str, Any]:
+    """A payload for ``task`` that was edited as ``shown``, with the values behind its masks, as an edit keeps them.
+
+    Of a message, the payload alone. Raises InvalidJob naming the masks that stand for nothing, or whose values ``task``
+    would not mask.
+    """
+    problems: list[dict[str, str]] = []
+    if letter.job_id is not None:
+        value = _unmasked(problems, letter, payload, task)
+    else:
+        original = original_of(letter)
+        word = message_text.payload_of(original)[0] if isinstance(original, dict) else "data"
+        value = _unmasked(problems, letter, {word: payload}, task)[word]
+    if problems:
+        raise InvalidJob(problems)
+    found: dict[str, Any] = value
+    return found
+
+
 def approve(edit_id: UUID, *, approved_by: str) -> LetterEdit:
     """The edit, applied by a second person.
 
