@@ -54,8 +54,8 @@ class EditStateFilter(SelectFilter):
 class RejectForm(forms.Form):
     reason = forms.CharField(
         max_length=audit.MAX_REASON,
-        label="Why not",
-        help_text="It stands in the audit trail beside your name.",
+        label="Why",
+        help_text="To reject it. It stands in the audit trail beside your name.",
         widget=TypedInput("text"),
         error_messages={"required": "Say why, for whoever made the edit."},
     )
@@ -221,4 +221,5 @@ def _job(edit: LetterEdit) -> dict[str, Any] | None:
     job: Job | None = edit.job
     if job is None:
         return None
-    return {"link": markup.job_link(job.pk, job.pk), "state": markup.state_badge(job.state)}
+    text = str(job.pk)
+    return {"link": markup.job_link(job.pk, f"{text[:8]}…{text[-4:]}"), "state": markup.state_badge(job.state)}

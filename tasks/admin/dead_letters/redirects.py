@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -70,7 +71,7 @@ class RemoveForm(forms.Form):
 @admin.register(Redirect)
 class RedirectAdmin(ReadOnlyAdmin):
     list_display = ["way", "applies", "why", "by", "added", "remove"]
-    list_display_links = None
+    list_display_links = ["way"]
     actions = None
     ordering = ["id"]
 
@@ -121,8 +122,12 @@ class RedirectAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """A redirect has no page: the list says all of it."""
-        return HttpResponseRedirect(reverse("admin:tasks_redirect_changelist"))
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied("A redirect is never changed; it is removed, and another added.")
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        may = not missing(request.user, "dead_letters.redirect")
+        return self._page(request, self._redirect(object_id), RemoveForm() if may else None)
 
     # What people do
 
@@ -169,16 +174,22 @@ class RedirectAdmin(ReadOnlyAdmin):
             except InvalidJob as error:
                 for problem in error.problems:
                     form.add_error("reason", problem["message"])
+        return self._page(request, redirect, form)
+
+    def _page(self, request: HttpRequest, redirect: Redirect, form: RemoveForm | None) -> HttpResponse:
+        """All of a redirect, and the ``form`` that removes it."""
         context = {
             **page_context(self, request),
-            "title": "Remove the redirect",
+            "title": f"Redirect of {redirect.from_task or redirect.from_queue}",
             "way": way(redirect),
             "redirect": redirect,
             "added": markup.moment(redirect.created_at),
             "found": search.count(redirects.matching(redirect)),
+            "letters_url": letters_url(asked_for(redirect)),
             "form": form,
+            "why_not": missing(request.user, "dead_letters.redirect"),
         }
-        return TemplateResponse(request, "tasks/admin/redirect_remove.html", context)
+        return TemplateResponse(request, "tasks/admin/redirect.html", context)
 
     def _redirect(self, object_id: str) -> Redirect:
         try:

@@ -1,6 +1,7 @@
 """Edits of dead letters, by the pages: the form, the difference, the edit, and who decides on it."""
 
 import json
+import re
 from typing import Annotated, Any
 
 import pytest
@@ -398,6 +399,18 @@ def test_nobody_approves_the_own_edit(needs_approval):
     assert "a second person approves it" in decide(ada, edit, "approve").content.decode()
     edit.refresh_from_db()
     assert edit.state == "proposed"
+
+
+def disabled(response):
+    return [tag for tag in re.findall(r"<button[^>]*>", response.content.decode()) if " disabled" in tag]
+
+
+def test_a_button_that_is_disabled_stays_so(needs_approval, editor):
+    """A binding of Alpine's to the same attribute would take it away."""
+    tags = disabled(editor.get(page_of(proposed())))
+    tags += disabled(looked(editor, make_letter(task="case.plain", payload={"text": "x"})))
+    assert len(tags) >= 2
+    assert not any("x-bind:disabled" in tag for tag in tags)
 
 
 def test_without_the_right_nobody_decides(needs_approval, viewer):

@@ -101,11 +101,17 @@ def test_who_may_look_may_not_change(db):
     looker = staff("looker", "tasks.view_redirect")
     page = looker.get(LIST).content.decode()
     assert f"{redirect.pk}/delete/" not in page
+    page = looker.get(f"{LIST}{redirect.pk}/change/").content.decode()
+    assert "it was renamed" in page
+    assert "You may not redirect dead letters" in page
+    assert looker.post(f"{LIST}{redirect.pk}/change/", {"to_task": "probe.nap"}).status_code == 403
     assert looker.get(f"{LIST}add/").status_code == 403
     assert looker.post(f"{LIST}add/", {"from_task": "a.b", "to_task": "probe.echo", "reason": "x"}).status_code == 403
     assert looker.post(f"{LIST}{redirect.pk}/delete/", {"reason": "x"}).status_code == 403
     assert Redirect.objects.count() == 1
-    assert staff("nobody").get(LIST).status_code == 403
+    nobody = staff("nobody")
+    assert nobody.get(LIST).status_code == 403
+    assert nobody.get(f"{LIST}{redirect.pk}/change/").status_code == 403
 
 
 @pytest.mark.parametrize("which", ["0", "x", "9" * 40])
