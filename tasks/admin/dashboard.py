@@ -21,6 +21,7 @@ from tasks.admin.workers import alive, queue_chips
 from tasks.brokers import QueueMissing
 from tasks.errors import BrokerUnavailable
 from tasks.models import UNFINISHED, DeadLetter, Job
+from tasks.permissions import missing
 from tasks.states import FINAL, JobState
 from tasks.topology import TOPOLOGY
 
@@ -63,6 +64,7 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     depths = depths_of_queues() if ask_broker else cache.get(_DEPTHS_KEY)
     letters = letters_by_queue()
     jobs_url = reverse("admin:tasks_job_changelist")
+    may_purge = not missing(request.user, "operations.start", "queues.purge")
     tiles = [
         {
             "label": state.label,
@@ -88,6 +90,7 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     return {
         "tiles": tiles,
         "queues": [_queue_row(queue.name, queue.dead_name, counts, depths, letters) for queue in TOPOLOGY.queues],
+        "may_purge": may_purge,
         "broker_error": (depths or {}).get("error", ""),
         "workers": [
             {"worker": worker, "queues": queue_chips(worker), "seen": markup.moment(worker.seen_at)}
@@ -111,6 +114,7 @@ def _queue_row(name: str, dead_name: str, counts: Any, depths: dict[str, Any] | 
         "letters": letters.get(name, 0),
         "jobs_url": f"{reverse('admin:tasks_job_changelist')}?queue={name}&state=live",
         "letters_url": f"{reverse('admin:tasks_deadletter_changelist')}?queue={name}",
+        "purge_url": reverse("admin:tasks_queue_purge", args=[name]),
     }
 
 
