@@ -69,7 +69,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_filter = [VerbFilter, DayFilter]
     list_before_template = "tasks/admin/audit_verify.html"
     search_fields = ["actor"]  # shows the box; get_search_results decides
-    search_help_text = f"Person, subject or reason; without days, in the newest {NEWEST:,} entries"
+    search_help_text = f"Who, what or why (newest {NEWEST:,})"
     change_form_template = "tasks/admin/audit_entry.html"
     fields: Any = []
 
@@ -92,7 +92,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     @display(description="What was done")
     def what(self, entry: AuditEntry) -> SafeString:
-        return format_html('{}<span class="tp-id">{}</span>', in_words(entry.verb), entry.verb)
+        return format_html('{}<span class="tp-id">{}</span>', act(entry), entry.verb)
 
     @display(description="By")
     def who(self, entry: AuditEntry) -> str:
@@ -165,12 +165,18 @@ def in_words(verb: str) -> str:
     return RIGHTS[verb].words.capitalize() if verb in RIGHTS else verb
 
 
+def act(entry: AuditEntry) -> str:
+    """ "Start operations on many: replay"."""
+    verb = entry.detail.get("verb", "") if isinstance(entry.detail, dict) else ""
+    return f"{in_words(entry.verb)}: {verb}" if verb and entry.verb == "operations.start" else in_words(entry.verb)
+
+
 def subject(entry: AuditEntry) -> SafeString:
     """What it was done to, with a link to its page where it has one."""
     text = entry.subject
     operation = (entry.detail or {}).get("operation") if isinstance(entry.detail, dict) else None
     if job := _uuid(text.removeprefix("job ")) if text.startswith("job ") else None:
-        return markup.job_link(job, f"job {_short(job)}")
+        return markup.job_link(job, f"job {markup.short(job)}")
     if operation and (id := _uuid(str(operation))):
         url = reverse("admin:tasks_operation_change", args=[id])
         return format_html('<a class="tp-link tp-break" href="{}">{}</a>', url, text[:120] or "all letters")
@@ -179,8 +185,8 @@ def subject(entry: AuditEntry) -> SafeString:
         try:
             url = reverse(page, args=[id])
         except NoReverseMatch:
-            return format_html('<code title="{}">{}</code>', id, _short(id))
-        return format_html('<a class="tp-link tp-nowrap" href="{}">{}</a>', url, _short(id))
+            return format_html('<code title="{}">{}</code>', id, markup.short(id))
+        return format_html('<a class="tp-link tp-nowrap" href="{}">{}</a>', url, markup.short(id))
     return format_html('<span class="tp-break">{}</span>', text) if text else markup.NOTHING
 
 
@@ -198,7 +204,7 @@ def page_context(entry: AuditEntry) -> dict[str, Any]:
         checks.append((after.previous == entry.digest, "The next one follows it", "The next one does not follow it"))
     return {
         "entry": entry,
-        "heading": in_words(entry.verb),
+        "heading": act(entry),
         "subject": subject(entry),
         "at": markup.moment(entry.at),
         "detail": words.pretty(entry.detail) if entry.detail else "",
@@ -220,7 +226,3 @@ def _uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
-
-
-def _short(id: UUID) -> str:
-    return f"{str(id)[:8]}…{str(id)[-4:]}"

@@ -14,6 +14,7 @@ from tasks import words
 from tasks.admin import markup
 from tasks.admin.buttons import Button, button
 from tasks.admin.dead_letters.starting import UNDONE_BY
+from tasks.admin.markup import short
 from tasks.admin.workers import alive
 from tasks.dead_letters import operations
 from tasks.dead_letters.carrying import GOING_ON
@@ -39,12 +40,15 @@ _STATES: dict[str, tuple[str, str]] = {
 
 _ITEMS: dict[str, tuple[str, str, str]] = {
     ItemState.FAILED: ("Failed", "bad", "close"),
-    ItemState.SENT: ("Running", "running", "play_arrow"),
+    ItemState.SENT: ("Under way", "running", "play_arrow"),
     ItemState.SKIPPED: ("Left out", "quiet", "block"),
     ItemState.DONE: ("Done", "ok", "check"),
     ItemState.PENDING: ("Waiting", "queued", "hourglass_empty"),
 }
 """In the order in which they are listed: what needs a look comes first."""
+
+
+_COUNTS = {"done": "done", "failed": "failed", "running": "under way"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def parts(operation: Operation) -> list[Part]:
     numbers = [
         ("done", "Done", "check", operation.done),
         ("failed", "Failed", "close", operation.failed),
-        ("running", "Running", "play_arrow", operation.sent),
+        ("running", "Under way", "play_arrow", operation.sent),
         ("waiting", waiting, "hourglass_empty", operation.waiting),
         ("skipped", "Left out", "block", sum(operation.skipped.values())),
     ]
@@ -155,7 +159,7 @@ def moving(operation: Operation) -> dict[str, Any]:
         "operation": operation,
         "heading": title(operation),
         "state": state_badge(operation),
-        "said": f"{operation.get_state_display()}. {operation.verdict}".strip(),
+        "said": _said(operation),
         "alert": _alert(operation),
         "parts": found,
         "bar": bar(found),
@@ -264,6 +268,7 @@ def items(operation: Operation, begin: str = "") -> Items:
 
 def _item(operation: Operation, item: OperationItem) -> dict[str, Any]:
     _, kind, icon = _ITEMS[item.state]
+    id = item.letter_id or item.job_id
     task = item.letter.task if item.letter else item.job.task if item.job else ""
     return {
         "place": item.place + 1,
@@ -274,8 +279,9 @@ def _item(operation: Operation, item: OperationItem) -> dict[str, Any]:
         else reverse("admin:tasks_job_change", args=[item.job_id])
         if item.job_id
         else "",
-        "id": item.letter_id or item.job_id,
-        "job": markup.job_link(item.job_id, "job") if item.letter_id and item.job_id else "",
+        "id": id,
+        "short_id": short(id) if id else "",
+        "job": markup.job_link(item.job_id, "its job") if item.letter_id and item.job_id else "",
         "job_state": markup.state_badge(item.job.state) if item.job and item.state == ItemState.SENT else "",
         "why": item.why,
     }
@@ -308,6 +314,16 @@ def _not_undone_since(operation: Operation) -> str:
     return "" if undoable_until(operation) else "Nothing of it can be restored any more."
 
 
+def _said(operation: Operation) -> str:
+    """For those who hear the page: said anew with each state and each step."""
+    at = f", {_label(operation, operation.step).lower()}" if operation.steps and operation.step else ""
+    return f"{operation.get_state_display()}{at}. {operation.verdict}".strip()
+
+
+def _label(operation: Operation, number: int) -> str:
+    return f"Step {number}" if number <= len(operation.steps) else "The rest"
+
+
 def _alert(operation: Operation) -> str:
     """How loudly its verdict is said."""
     if not operation.verdict:
@@ -333,12 +349,12 @@ def _steps(operation: Operation, told: list[dict[str, int]]) -> Iterator[dict[st
             kind, icon, what = "done", "check", "went well"
         yield {
             **step,
-            "label": f"Step {number}" if number <= len(operation.steps) else "The rest",
+            "label": _label(operation, number),
             "kind": kind,
             "icon": icon,
             "what": what,
-            "counts": [(step[name], name) for name in ("done", "failed", "running") if step[name]],
-            "percent": [(name, _percent(step[name], size)) for name in ("done", "failed", "running") if step[name]],
+            "counts": [(step[name], _COUNTS[name]) for name in _COUNTS if step[name]],
+            "percent": [(name, _percent(step[name], size)) for name in _COUNTS if step[name]],
         }
 
 

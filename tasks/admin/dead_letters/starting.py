@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from tasks import audit, words
 from tasks.admin.forms import TypedInput
+from tasks.admin.markup import short
 from tasks.dead_letters import operations, preflight
 from tasks.dead_letters.pacing import FASTEST, RATE_PER_SECOND, STEPS, STOP_RATIO
 from tasks.dead_letters.preflight import Blocker, Preflight
@@ -243,6 +244,7 @@ def looked(verb: str, found: Preflight) -> dict[str, Any]:
                         "url": reverse("admin:tasks_deadletter_change", args=[each.letter_id]),
                         "text": _name(of_letter.get(each.letter_id)),
                         "id": each.letter_id,
+                        "short_id": short(each.letter_id),
                         "why": each.why,
                     }
                     for each in found.samples.get(reason, [])

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode
 
@@ -190,6 +191,7 @@ def test_nothing_to_do_is_said_and_no_operation_made(admin_client):
     assert "Nothing matches" in page_of(admin_client, start_url())
     response = admin_client.post(start_url(), PACE)
     assert "matches nothing now" in response.content.decode()
+    assert re.search(r"<button[^>]* disabled[^>]*>Replay 0 letters", response.content.decode())
     assert not Operation.objects.exists()
 
 
@@ -242,7 +244,7 @@ def test_each_step_shows_what_became_of_it(admin_client):
     assert [(step["label"], step["size"], step["what"]) for step in steps] == [
         ("Step 1", 1, "went well"), ("Step 2", 5, "under way"), ("Step 3", 25, "to come"), ("The rest", 9, "to come"),
     ]  # fmt: skip
-    assert steps[1]["counts"] == [(1, "done"), (1, "failed"), (1, "running")]
+    assert steps[1]["counts"] == [(1, "done"), (1, "failed"), (1, "under way")]
 
 
 def test_the_set_lists_the_failed_first_then_the_running_and_goes_on_from_page_to_page(admin_client, monkeypatch):
@@ -321,6 +323,7 @@ def test_a_poll_brings_what_has_moved(admin_client):
     for piece in ("operation-progress", "operation-items", "operation-buttons", "operation-said"):
         assert f'id="{piece}"' in page, piece
     assert f"seen={progress.seen(operation)}" in page
+    assert "Running, step 1." in page
     before = progress.seen(operation)
     operation.done, operation.sent = 1, 0
     operation.save()
@@ -328,6 +331,39 @@ def test_a_poll_brings_what_has_moved(admin_client):
     assert 'id="operation-progress"' in page
     for piece in ("operation-items", "operation-buttons", "operation-said"):  # another page of it; no news to tell
         assert f'id="{piece}"' not in page, piece
+
+
+def test_a_poll_swaps_no_piece_that_holds_another(admin_client):
+    """Else a piece that is not sent along would be gone from the page."""
+    operation = make_operation()
+    page = page_of(admin_client, f"{LIST}{operation.pk}/change/")
+    pieces = set(re.findall(r'id="(operation-[a-z]+)" hx-swap', polled(admin_client, operation, "").content.decode()))
+    assert {"operation-head", "operation-buttons", "operation-progress"} <= pieces
+    for piece in pieces:
+        inside = _Inside(f"{piece}")
+        inside.feed(page)
+        assert not (inside.ids & pieces), piece
+
+
+class _Inside(HTMLParser):
+    """The ids inside the element of an id."""
+
+    def __init__(self, id: str):
+        super().__init__()
+        self.id, self.depth, self.ids = id, 0, set[str]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("input", "br", "hr", "img", "meta", "link"):
+            return
+        id = dict(attrs).get("id") or ""
+        if self.depth:
+            self.depth += 1
+            self.ids.add(id)
+        elif id == self.id:
+            self.depth = 1
+
+    def handle_endtag(self, tag: str) -> None:
+        self.depth = max(0, self.depth - 1)
 
 
 def test_the_poll_ends_with_the_operation(admin_client):
