@@ -17,12 +17,12 @@ from django.utils import timezone
 
 from tasks import brokers, words
 from tasks.admin import markup, run
-from tasks.admin.dead_letters.links import letters_url
 from tasks.admin.workers import alive, queue_chips
 from tasks.brokers import QueueMissing
 from tasks.dead_letters import groups, inspection, search
 from tasks.errors import BrokerUnavailable
 from tasks.models import UNFINISHED, DeadLetter, Job
+from tasks.permissions import missing
 from tasks.states import FINAL, JobState
 from tasks.topology import TOPOLOGY
 
@@ -67,6 +67,7 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     depths = depths_of_queues() if ask_broker else cache.get(_DEPTHS_KEY)
     letters = letters_by_queue()
     jobs_url = reverse("admin:tasks_job_changelist")
+    may_purge = not missing(request.user, "operations.start", "queues.purge")
     tiles = [
         {
             "label": state.label,
@@ -92,6 +93,7 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     return {
         "tiles": tiles,
         "queues": [_queue_row(queue.name, queue.dead_name, counts, depths, letters) for queue in TOPOLOGY.queues],
+        "may_purge": may_purge,
         "broker_error": (depths or {}).get("error", ""),
         "workers": [
             {"worker": worker, "queues": queue_chips(worker), "seen": markup.moment(worker.seen_at)}
@@ -114,7 +116,8 @@ def _queue_row(name: str, dead_name: str, counts: Any, depths: dict[str, Any] | 
         "dead_ready": _depth_cell(found.get(dead_name), asked=depths is not None),
         "letters": letters.get(name, 0),
         "jobs_url": f"{reverse('admin:tasks_job_changelist')}?queue={name}&state=live",
-        "letters_url": letters_url(f"queue:{name}"),
+        "letters_url": f"{reverse('admin:tasks_deadletter_changelist')}?q=queue:{name}",
+        "purge_url": reverse("admin:tasks_queue_purge", args=[name]),
     }
 
 
