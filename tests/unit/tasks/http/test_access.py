@@ -28,8 +28,8 @@ def clock(monkeypatch) -> Clock:
     return clock
 
 
-def enter(text: str, scope: str = "jobs:write") -> str | None:
-    return Token(scope)(RequestFactory().post("/", headers={"Authorization": f"Bearer {text}"}))
+def enter(text: str, verb: str = "jobs.enqueue") -> str | None:
+    return Token(verb)(RequestFactory().post("/", headers={"Authorization": f"Bearer {text}"}))
 
 
 def test_a_token_is_looked_up_once_in_a_while(clock, django_assert_num_queries):
