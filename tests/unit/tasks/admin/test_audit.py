@@ -57,6 +57,7 @@ def test_the_newest_entries_come_first_in_words(admin_client, trail):
     response = admin_client.get(LIST)
     assert listed(response) == [3, 2, 1]
     text = response.content.decode()
+    assert f"newest {page.VERIFIED:,}" in text
     for piece in ("Discard dead letters", "Purge queues", "Cancel jobs", "of the old shop", "40", "email-queue"):
         assert piece in text, piece
 
