@@ -15,12 +15,12 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from tasks import brokers, words
+from tasks import brokers, queues, words
 from tasks.admin import markup, run
 from tasks.admin.workers import alive, queue_chips
 from tasks.brokers import QueueMissing
 from tasks.errors import BrokerUnavailable
-from tasks.models import UNFINISHED, DeadLetter, Job
+from tasks.models import DeadLetter, Job
 from tasks.states import FINAL, JobState
 from tasks.topology import TOPOLOGY
 
@@ -150,13 +150,8 @@ def depths_of_queues() -> dict[str, Any]:
 
 
 def job_counts() -> dict[tuple[str, str], int]:
-    """Jobs that have not ended, by (state, queue): as many index entries are read as there are such jobs."""
-
-    def count() -> dict[tuple[str, str], int]:
-        rows = Job.objects.filter(UNFINISHED).order_by().values_list("state", "queue").annotate(found=Count("pk"))
-        return {(state, queue): found for state, queue, found in rows}
-
-    return _remembered("console-counts", COUNTS_SECONDS, count)
+    """Jobs that have not ended, by (state, queue), a moment old at most."""
+    return _remembered("console-counts", COUNTS_SECONDS, queues.job_counts)
 
 
 def ended_counts() -> dict[str, int]:
