@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tasks import brokers, queues, words
-from tasks.admin import markup, run
+from tasks.admin import markup, pausing, run
 from tasks.admin.workers import alive, queue_chips
 from tasks.brokers import QueueMissing
 from tasks.errors import BrokerUnavailable
@@ -62,6 +62,7 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     counts = job_counts()
     depths = depths_of_queues() if ask_broker else cache.get(_DEPTHS_KEY)
     letters = letters_by_queue()
+    pauses = queues.paused()
     jobs_url = reverse("admin:tasks_job_changelist")
     tiles = [
         {
@@ -87,7 +88,13 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     ]
     return {
         "tiles": tiles,
-        "queues": [_queue_row(queue.name, queue.dead_name, counts, depths, letters) for queue in TOPOLOGY.queues],
+        "queues": [
+            {
+                **_queue_row(queue.name, queue.dead_name, counts, depths, letters),
+                "pausing": pausing.cell(request.user, queue.name, pauses.get(queue.name)),
+            }
+            for queue in TOPOLOGY.queues
+        ],
         "broker_error": (depths or {}).get("error", ""),
         "workers": [
             {"worker": worker, "queues": queue_chips(worker), "seen": markup.moment(worker.seen_at)}
