@@ -9,11 +9,17 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from tasks import queues
-from tasks.brokers import QueueMissing
+from tasks.brokers import QueueMissing, memory
 from tasks.states import JobState
 from tests.unit.tasks.factories import make_job, make_worker
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def empty_broker(settings, monkeypatch):
+    settings.CELERY_BROKER_URL = "memory://"
+    monkeypatch.setattr(memory, "published", [])
 
 
 def run(*arguments):
@@ -52,7 +58,7 @@ def test_the_list_tells_what_waits_and_who_takes_it(monkeypatch):
     def missing(self, queue):
         raise QueueMissing(queue)
 
-    monkeypatch.setattr("tasks.brokers.memory.MemoryBroker.depth", missing)
+    monkeypatch.setattr(memory.MemoryBroker, "depth", missing)
     assert "unknown (the broker has no such queue" in line_of("email-queue")
 
 

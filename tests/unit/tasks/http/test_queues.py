@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from tasks import queues
+from tasks.brokers import memory
 from tasks.models import ApiToken, AuditEntry
 from tasks.states import JobState
 from tasks.topology import TOPOLOGY
@@ -16,6 +17,12 @@ from tests.unit.tasks.http.test_jobs import problem
 pytestmark = pytest.mark.django_db
 
 URL = "/api/v1/queues"
+
+
+@pytest.fixture(autouse=True)
+def empty_broker(settings, monkeypatch):
+    settings.CELERY_BROKER_URL = "memory://"
+    monkeypatch.setattr(memory, "published", [])
 
 
 @pytest.fixture
