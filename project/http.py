@@ -10,6 +10,7 @@ from tasks.http.failure_groups import router as failure_groups
 from tasks.http.jobs import router as jobs
 from tasks.http.operations import router as operations
 from tasks.http.problems import PROBLEM_TYPES
+from tasks.http.queues import router as queues
 from tasks.http.redirects import router as redirects
 
 api = NinjaAPI(
@@ -36,4 +37,5 @@ api.add_router("", dead_letters)
 api.add_router("", failure_groups)
 api.add_router("", operations)
 api.add_router("", redirects)
+api.add_router("", queues)
 api.add_router("", problems)

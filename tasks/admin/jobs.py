@@ -20,7 +20,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from tasks import jobs, words
-from tasks.admin import attempts, dashboard, markup, run
+from tasks.admin import attempts, dashboard, markup, pausing, run
 from tasks.admin.base import CreatedFilter, ReadOnlyAdmin, SelectFilter, go_to
 from tasks.dead_letters import inspection
 from tasks.dead_letters.masking import Mask, mask_of
@@ -103,6 +103,7 @@ class JobAdmin(ReadOnlyAdmin):
             path("run/<str:task>/", view(self.run), name="tasks_job_run"),
             path("live/", view(self.live), name="tasks_job_live"),
             path("dashboard/", view(self.dashboard_panel), name="tasks_dashboard"),
+            *pausing.urls(self),
             path("<uuid:job_id>/live/", view(self.live_page), name="tasks_job_live_page"),
             *super().get_urls(),
         ]
