@@ -7,6 +7,7 @@ from project.problems import add_problem_handlers
 from tasks.http.batches import router as batches
 from tasks.http.jobs import router as jobs
 from tasks.http.problems import PROBLEM_TYPES
+from tasks.http.stream import router as streams
 
 api = NinjaAPI(
     title="Task platform",
@@ -28,4 +29,5 @@ def read_problem_type(request: HttpRequest, slug: str) -> dict[str, str | int]:
 
 api.add_router("", jobs)
 api.add_router("", batches)
+api.add_router("", streams)
 api.add_router("", problems)
