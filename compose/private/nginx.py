@@ -9,7 +9,7 @@ from pathlib import Path
 from compose.private import ROOT
 from compose.private.ports import LOOPBACK
 from compose.private.problems import Problem
-from compose.private.process import Process
+from compose.private.process import Command, Process
 
 CONFIGURATION = ROOT / "compose" / "nginx" / "nginx.conf"
 
@@ -29,7 +29,7 @@ def balancer(directory: Path, port: int, upstreams: Mapping[str, int]) -> Proces
     path = directory / "nginx.conf"
     path.write_text(configuration(directory, port, upstreams))
     globally = "daemon off; error_log stderr;" + (" user root;" if os.getuid() == 0 else "")
-    command = [program, "-p", directory, "-c", path, "-g", globally]
+    command: Command = [program, "-p", directory, "-c", path, "-g", globally]
     return Process("nginx", command, directory=directory, environment=os.environ, cwd=directory)
 
 
