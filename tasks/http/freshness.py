@@ -3,6 +3,7 @@
 import math
 from datetime import datetime
 from hashlib import blake2b
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -12,6 +13,17 @@ from tasks.models import Job
 from tasks.states import JobState
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 1, 30
+
+
+def documented() -> dict[str, Any]:
+    """For ``openapi_extra`` of an operation whose answer is ``conditional``."""
+    known = {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The ETag of the answer that the caller has.",
+        "schema": {"type": "string"},
+    }
+    return {"parameters": [known], "responses": {304: {"description": "Nothing is new."}}}
 
 
 def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -59,7 +59,10 @@ def create_job(request: HttpRequest) -> HttpResponse:
     response=JobOut,
     auth=allowed("jobs.view"),
     summary="Read a job",
-    openapi_extra={"parameters": [waiting.documented()]},
+    openapi_extra={
+        **freshness.documented(),
+        "parameters": [*freshness.documented()["parameters"], waiting.documented()],
+    },
 )
 def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """With `If-None-Match` it is 304 where nothing is new. `Retry-After` says when to ask again, until it has ended."""

@@ -81,3 +81,9 @@ def test_every_change_is_a_new_tag(read, change):
 @pytest.mark.parametrize("tags", ["", "nonsense", '"other"', "'*'"])
 def test_a_tag_that_is_none_is_no_reason_to_answer_nothing(read, tags):
     assert read(make_job(), If_None_Match=tags).status_code == 200
+
+
+def test_both_answers_are_documented(client):
+    operation = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/jobs/{job_id}"]["get"]
+    assert set(operation["responses"]) == {"200", "304"}
+    assert {"If-None-Match", "Prefer"} <= {parameter["name"] for parameter in operation["parameters"]}
