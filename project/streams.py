@@ -113,7 +113,7 @@ class Streams:
     def refusal(self, request: HttpRequest, stream: EventStream) -> HttpResponse | None:
         """Why this one can not be opened as well; None where it can."""
         if self._stopping or len(self) >= settings.TASKS_MAX_STREAMS:
-            return problem(request, "busy")
+            return problem(request, "busy", "no further stream can be opened here: come again in a moment, or poll")
         if self._callers[stream.caller] >= settings.TASKS_MAX_STREAMS_PER_CALLER:
             most = settings.TASKS_MAX_STREAMS_PER_CALLER
             return problem(request, "too-many-streams", f"{stream.caller} has {most} open here, which is the most")

@@ -15,7 +15,10 @@ from django.utils import timezone
 
 from tasks import audit
 from tasks.dead_letters import message_text, redirects, replaying
-from tasks.dead_letters.diffing import Change, Mask, at, changes
+from tasks.dead_letters.diffing import Change, Mask, Path, at, changes
+from tasks.dead_letters.filling import filled
+from tasks.dead_letters.masking import MASK
+from tasks.dead_letters.masking import Mask as Masking
 from tasks.dispatch import store, text_problems
 from tasks.errors import IdempotencyConflict, IllegalTransition, InvalidJob, OwnEdit
 from tasks.models import DeadLetter, Job, LetterEdit
@@ -39,61 +42,131 @@ def propose(
 ) -> LetterEdit:
     """The edit of a dead job's payload: applied, so the job is queued again with it, or waiting for approval.
 
-    ``task`` and ``queue`` replay it as another task or elsewhere; where they say nothing, standing redirects do.
+    ``task`` and ``queue`` replay it as another task or elsewhere; where they say nothing, standing redirects do. Where
+    ``payload`` has a mask that ``shown`` would show, the value behind it is kept.
 
     Raises DeadLetter.DoesNotExist; InvalidJob with all that is wrong; and IllegalTransition when the
     letter is not open, has no job, or has an edit that waits. Nothing is stored then.
     """
+    with transaction.atomic():
+        edit = draft(letter_id, payload, edited_by=edited_by, task=task, queue=queue, reason=reason)
+        if edit.letter.payload is None:  # it died before letters kept their payload
+            edit.letter.payload = original_of(edit.letter)
+            edit.letter.save(update_fields=["payload"])
+        return _keep(edit)
+
+
+def draft(letter_id: UUID, payload: Any, *, edited_by: str, task: str = "", queue: str = "", reason: str) -> LetterEdit:
+    """What ``propose`` would store and do, to be looked at first; it is not saved. Raises what that raises."""
     with transaction.atomic():
         letter = replaying.held(letter_id)
         if letter.job is None:
             raise IllegalTransition("the dead letter is a message without a job; repair its text")
         if letter.job.state != JobState.DEAD:
             raise IllegalTransition(f"the job is {letter.job.state}; only a dead job's payload can be edited")
+        _check_none_waits(letter)
         problems = _problems_of(edited_by, reason) + redirects.problems_of_target(task, queue)
         if task and task not in registry:
             raise InvalidJob(problems)
         to = redirects.of_job(letter.job, to_task=task)
+        payload = _unmasked(problems, letter, payload, to.task)
         content = _checked(problems, to.task, payload)
-        if letter.payload is None:  # it died before letters kept their payload
-            letter.payload = letter.job.payload
-            letter.save(update_fields=["payload"])
-        edit = LetterEdit(letter=letter, task=to.task, queue=queue, payload=content, edited_by=edited_by)
-        return _keep(edit, letter, reason)
+    return LetterEdit(
+        letter=letter, task=to.task, queue=queue, payload=content, edited_by=edited_by, reason=reason.strip()
+    )
 
 
 def repair(letter_id: UUID, text: str, *, edited_by: str, task: str = "", queue: str = "", reason: str) -> LetterEdit:
     """The repair of a message that no job could be made of: one is made now, or once it is approved.
 
     ``text`` is a JSON object in the words of message_text.py; its ``id`` is the new job's idempotency key. ``task``
-    counts more than what the text names, ``queue`` more than the task's own. ``text_of`` gives the text to begin with.
+    counts more than what the text names, ``queue`` more than the task's own. ``shown_text`` gives the text to begin
+    with; where a mask that it shows is left, the value behind it is kept.
 
     Raises DeadLetter.DoesNotExist; InvalidJob with all that is wrong; IdempotencyConflict when the ``id`` stands for
     another job; and IllegalTransition when the letter is not open, has a job, or has an edit that waits. Nothing is
     stored then.
     """
     with transaction.atomic():
+        return _keep(draft_repair(letter_id, text, edited_by=edited_by, task=task, queue=queue, reason=reason))
+
+
+def draft_repair(
+    letter_id: UUID, text: str, *, edited_by: str, task: str = "", queue: str = "", reason: str
+) -> LetterEdit:
+    """What ``repair`` would store and do, to be looked at first; it is not saved. Raises what that raises."""
+    with transaction.atomic():
         letter = replaying.held(letter_id)
         if letter.job is not None:
             raise IllegalTransition("the dead letter has a job; edit its payload")
+        _check_none_waits(letter)
         problems = _problems_of(edited_by, reason) + redirects.problems_of_target(task, queue)
-        envelope = message_text.parsed(text)
+        try:
+            envelope = message_text.parsed(text)
+        except InvalidJob as error:
+            raise InvalidJob(problems + error.problems) from None
         if task and task not in registry:
             raise InvalidJob(problems)
-        name = registry.get(task).name if task else message_text.task_of(envelope)
+        try:
+            name = registry.get(task).name if task else message_text.task_of(envelope)
+        except InvalidJob as error:
+            raise InvalidJob(problems + error.problems) from None
+        envelope = _unmasked(problems, letter, envelope, name)
         try:
             message_text.job_of(envelope, name)
         except InvalidJob as error:
             problems += error.problems
         if problems:
             raise InvalidJob(problems)
-        edit = LetterEdit(letter=letter, task=name, queue=queue, payload=envelope, edited_by=edited_by)
-        return _keep(edit, letter, reason)
+    return LetterEdit(
+        letter=letter, task=name, queue=queue, payload=envelope, edited_by=edited_by, reason=reason.strip()
+    )
+
+
+def shown(letter: DeadLetter, *, mask: Mask | None) -> Any:
+    """``original_of`` as an editor sees it who may not unmask; with None, as it is. Text that has no fields can not be
+    masked, and is hidden as a whole."""
+    original = original_of(letter)
+    if mask is None:
+        return original
+    if not isinstance(original, dict):
+        return MASK
+    seen = original
+    for task in dict.fromkeys((letter.task, _asked_for(letter, original))):
+        seen = _hidden(seen, task, letter, mask)
+    return seen
+
+
+def shown_text(letter: DeadLetter, *, mask: Mask | None) -> str:
+    """``text_of`` as an editor sees it: byte for byte where nothing is hidden, and empty where all of it is."""
+    seen = shown(letter, mask=mask)
+    if mask is None or seen == original_of(letter):
+        return text_of(letter)
+    return json.dumps(seen, ensure_ascii=False, indent=2) if isinstance(seen, dict) else ""
 
 
 def text_of(letter: DeadLetter) -> str:
     """The message as text, for ``repair``; empty when the letter holds none."""
     return message_text.shown(bytes(letter.body)) if letter.body is not None else ""
+
+
+def unmasked(letter: DeadLetter, payload: dict[str, Any], *, task: str) -> dict[str, Any]:
+    """A payload for ``task`` that was edited as ``shown``, with the values behind its masks, as an edit keeps them.
+
+    Of a message, the payload alone. Raises InvalidJob naming the masks that stand for nothing, or whose values ``task``
+    would not mask.
+    """
+    problems: list[dict[str, str]] = []
+    if letter.job_id is not None:
+        value = _unmasked(problems, letter, payload, task)
+    else:
+        original = original_of(letter)
+        word = message_text.payload_of(original)[0] if isinstance(original, dict) else "data"
+        value = _unmasked(problems, letter, {word: payload}, task)[word]
+    if problems:
+        raise InvalidJob(problems)
+    found: dict[str, Any] = value
+    return found
 
 
 def approve(edit_id: UUID, *, approved_by: str) -> LetterEdit:
@@ -159,20 +232,15 @@ def original_of(letter: DeadLetter) -> Any:
         return text
 
 
-def _keep(edit: LetterEdit, letter: DeadLetter, reason: str) -> LetterEdit:
+def _keep(edit: LetterEdit) -> LetterEdit:
     """Store it, and apply it unless it has to wait."""
-    waits = settings.TASKS_EDIT_APPROVAL
-    edit.reason = reason.strip()
+    letter, waits = edit.letter, settings.TASKS_EDIT_APPROVAL
     try:
         with transaction.atomic():
             edit.save(force_insert=True)
-    except IntegrityError as error:
-        waiting = LetterEdit.objects.filter(letter=letter, state=State.PROPOSED).first()
-        if waiting is None:
-            raise
-        raise IllegalTransition(
-            f"an edit by {waiting.edited_by} waits for approval already; have it approved or rejected first"
-        ) from error
+    except IntegrityError:
+        _check_none_waits(letter)
+        raise
     if not waits:
         edit = _decide(edit.pk, State.APPLIED, "")
         _apply(edit, letter, approved_by="")
@@ -181,6 +249,14 @@ def _keep(edit: LetterEdit, letter: DeadLetter, reason: str) -> LetterEdit:
     audit.record(edit.edited_by, "dead_letters.edit", letter.pk, reason=edit.reason, detail=said)
     edit.refresh_from_db()
     return edit
+
+
+def _check_none_waits(letter: DeadLetter) -> None:
+    waiting = LetterEdit.objects.filter(letter=letter, state=State.PROPOSED).first()
+    if waiting is not None:
+        raise IllegalTransition(
+            f"an edit by {waiting.edited_by} waits for approval already; have it approved or rejected first"
+        )
 
 
 def _decide(edit_id: UUID, state: str, by: str) -> LetterEdit:
@@ -222,6 +298,26 @@ def _resubmit(edit: LetterEdit, letter: DeadLetter, said: dict[str, str]) -> Job
     return job
 
 
+def _unmasked(problems: list[dict[str, str]], letter: DeadLetter, typed: Any, task: str) -> Any:
+    """``typed`` with what its masks stand for; those that stand for nothing are added to ``problems``, and those whose
+    value ``task`` would show to whoever may see its jobs."""
+    mask = Masking()
+    found = filled(typed, shown=shown(letter, mask=mask.payload), original=original_of(letter))
+    told: list[tuple[Path, str]] = [
+        (path, "holds a mask that stands for nothing here; write the value itself") for path in found.unclear
+    ]
+    if found.kept:
+        as_seen = _hidden(found.value, task, letter, mask.payload)
+        told += [
+            (path, f"is masked, and {task} would not mask it; write the value itself")
+            for path in found.kept
+            if at(as_seen, path) != MASK
+        ]
+    prefix = ("payload",) if letter.job_id is not None else ()
+    problems += [{"field": ".".join(map(str, (*prefix, *path))), "message": message} for path, message in told]
+    return found.value
+
+
 def _checked(problems: list[dict[str, str]], task: str, payload: Any) -> dict[str, Any]:
     """``payload`` as the task stores it. Raises InvalidJob with what is wrong with it beside ``problems``."""
     try:
@@ -259,9 +355,20 @@ def _same_person(one: str, other: str) -> bool:
     return one.strip().casefold() == other.strip().casefold()
 
 
+def _asked_for(letter: DeadLetter, original: dict[str, Any]) -> str:
+    """The task that a message names: its letter may not, having died before anybody read it."""
+    if letter.job_id is not None:
+        return letter.task
+    try:
+        return message_text.task_of(original)
+    except InvalidJob:
+        return letter.task
+
+
 def _hidden(value: Any, task: str, letter: DeadLetter, mask: Mask) -> Any:
     """A payload masked, or an envelope whose payload is."""
     if letter.job_id is not None or not isinstance(value, dict):
         return mask(task, value)
+    named = mask("", value)  # what is called sensitive, whatever it is a word of
     words = message_text.PAYLOAD_WORDS
-    return {word: mask(task, item) if word in words else item for word, item in value.items()}
+    return {word: mask(task, named[word]) if word in words else named[word] for word in value}

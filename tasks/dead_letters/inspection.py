@@ -125,6 +125,14 @@ def unmask(letter_id: UUID, *, requested_by: str, reason: str = "") -> Inspectio
         return _Inspector(letter, masks=False).look()
 
 
+def error_line(letter: DeadLetter) -> str:
+    """Type and first line of the letter's error for lists, without what its payload and its headers hide."""
+    mask = Mask()
+    mask.payload(letter.task, letter.payload)
+    mask.named(letter.headers)
+    return words.error_line(letter.error_type, mask.text(letter.error))
+
+
 def cause_of_death(letter: DeadLetter, attempts: list[Attempt]) -> str:
     """What happened, in one sentence: who gave up, after how many attempts, in what time. ``attempts``: those of the
     job up to this death, since its latest replay, newest first; none where it never ran."""

@@ -110,6 +110,22 @@ def as_dict(query: str | Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[0] if len(values) == 1 else values for name, values in asked.items()}
 
 
+def values_of(text: str, name: str) -> list[str]:
+    """What ``text`` asks for under ``name``, as it stands there; nothing where it can not be understood."""
+    try:
+        return [value for known_as, value in _split(text) if known_as == name]
+    except InvalidQuery:
+        return []
+
+
+def with_values(text: str, name: str, values: Iterable[str]) -> str:
+    """``text``, asking for these ``values`` under ``name`` and for no others; the rest of it stays as it was typed."""
+    is_whole = text.count('"') % 2 == 0  # what lacks a quote is left as it is: its parts can not be told apart
+    kept = [token for token in _TOKEN.findall(text) if _named(token)[0] != name] if is_whole else [text]
+    quoted = (f'"{value}"' if re.search(r"\s", value) else value for value in values)
+    return " ".join([*kept, *(f"{name}:{value}" for value in quoted)])
+
+
 def _split(text: str) -> Iterable[tuple[str, str]]:
     if len(text) > MAX_QUERY_CHARS:
         raise InvalidQuery(

@@ -2,6 +2,8 @@
 
 Of the redirects that fit, the one that says most wins: task and queue, then the task, then the queue. Where it leads
 to, another may apply, but none that was passed over. One that leads to where the job is already ends the way.
+
+A task that had other names is the same task under each; one from just the name that a job bears goes first.
 """
 
 from collections.abc import Iterable
@@ -132,7 +134,10 @@ def query_of(redirect: Redirect) -> dict[str, str]:
 
 def matching(redirect: Redirect) -> QuerySet[DeadLetter]:
     """The open letters that it applies to."""
-    return DeadLetter.objects.filter(state=DeadLetter.State.OPEN, **query_of(redirect))
+    found = DeadLetter.objects.filter(state=DeadLetter.State.OPEN)
+    if redirect.from_task:
+        found = found.filter(task__in=registry.names_of(redirect.from_task))
+    return found.filter(queue=redirect.from_queue) if redirect.from_queue else found
 
 
 def problems_of_target(to_task: str, to_queue: str) -> list[dict[str, str]]:
@@ -199,7 +204,9 @@ def _follow(
 
 def _keys(place: Destination) -> tuple[tuple[str, str], ...]:
     """What a redirect from ``place`` may be from, the one that says most first."""
-    return tuple(dict.fromkeys([(place.task, place.queue), (place.task, ""), ("", place.queue)]))
+    names = dict.fromkeys((place.task, *registry.names_of(place.task)))
+    both, task = [(name, place.queue) for name in names], [(name, "") for name in names]
+    return tuple(dict.fromkeys([*both, *task, ("", place.queue)]))
 
 
 def _circle(redirects: list[Redirect]) -> str:

@@ -27,7 +27,8 @@ from django.conf import settings
 from django.db import connections
 from uuid_utils.compat import uuid7
 
-from tasks.dead_letters import redirects
+from tasks.dead_letters import editing, redirects
+from tasks.dead_letters.masking import Mask
 from tasks.errors import IllegalTransition, RehearsalUnavailable
 from tasks.models import DeadLetter, error_summary
 from tasks.registry import TaskSpec, registry
@@ -43,6 +44,8 @@ LIMITS = (
     "listed.",
     "Rows that the task changes are locked until the rehearsal ends, at most a minute; its threads do not see each "
     "other's.",
+    "Rows are counted as Django's statements change them: those too that the task takes back itself, and not what the "
+    "database changes along with them.",
     "What the task does on commit does not happen, and jobs that it enqueues are not published.",
 )
 """What a rehearsal can not show, for the page that shows one."""
@@ -63,11 +66,13 @@ class Rehearsal:
     original: dict[str, Any]
     """reason, error_type, error, traceback, attempt, died_at of the failure."""
     mails: list[dict[str, Any]] = field(default_factory=list)
-    """sender, recipients, subject, attachments (how many)."""
+    """sender, recipients, subject, text (its first 4,000 characters), attachments (how many)."""
     messages: list[dict[str, Any]] = field(default_factory=list)
     """What channels said they would send: channel, recipients, subject."""
     files: list[dict[str, Any]] = field(default_factory=list)
     """name in the storage, size_bytes."""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """table, act (insert, update, delete), number: what its statements changed, until all was rolled back."""
     jobs: list[dict[str, Any]] = field(default_factory=list)
     """task, queue, due_at."""
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -87,12 +92,14 @@ class Rehearsal:
 def rehearse(
     letter_id: UUID, *, requested_by: str = "", payload: dict[str, Any] | None = None, task: str = ""
 ) -> Rehearsal:
-    """What a replay of the letter's job would do now; with ``payload`` and ``task``, after such an edit.
+    """What a replay of the letter's job would do now; with ``payload`` and ``task``, after such an edit. Masks in
+    ``payload`` stand for what they do in an edit (editing.py).
 
     Takes as long as the task, at most a minute, and a second or two more. Nothing is changed.
 
     Raises DeadLetter.DoesNotExist; IllegalTransition for a message without a job, unless ``payload`` and ``task`` are
-    given; InvalidJob when the task is not known; and RehearsalUnavailable when none can be held now.
+    given; InvalidJob when the task is not known, or a mask stands for nothing; and RehearsalUnavailable when none can
+    be held now.
     """
     letter = DeadLetter.objects.select_related("job").defer("body").get(pk=letter_id)
     job = letter.job
@@ -102,6 +109,8 @@ def rehearse(
         raise IllegalTransition("the dead letter is a message without a job; repair its text, and rehearse that")
     else:
         spec = registry.get(task)
+    if payload is not None:
+        payload = editing.unmasked(letter, payload, task=spec.name)
     order = {
         "task": spec.name,
         "payload": payload if payload is not None or job is None else job.payload,
@@ -117,6 +126,27 @@ def rehearse(
         process = _Process(folder, {**order, "databases": _databases(folder), "folder": str(folder)})
         process.watch(min(spec.time_limit_seconds, MOST_SECONDS))
         return _report(letter, spec, process, folder)
+
+
+def masked(report: Rehearsal, *, payload: dict[str, Any] | None = None) -> Rehearsal:
+    """The report for who may not unmask; ``payload`` is the edited one, where it had one. What the letter's payload
+    hides is hidden wherever the task repeated it, as far as it did so word for word."""
+    letter = DeadLetter.objects.select_related("job").defer("body").get(pk=report.letter_id)
+    mask = Mask()
+    for task in dict.fromkeys((letter.task, report.task)):
+        mask.payload(task, editing.original_of(letter))
+        mask.payload(task, payload)
+    mask.named(letter.headers)
+    told = {name: value for name, value in vars(report).items() if name not in ("letter_id", "seconds")}
+    return Rehearsal(letter_id=report.letter_id, seconds=report.seconds, **_hidden(mask.named(told), mask))
+
+
+def _hidden(value: Any, mask: Mask) -> Any:
+    if isinstance(value, dict):
+        return {name: _hidden(item, mask) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(item, mask) for item in value]
+    return mask.text(value) if isinstance(value, str) else value
 
 
 class _Process:
@@ -237,6 +267,7 @@ def _report(letter: DeadLetter, spec: TaskSpec, process: _Process, folder: Path)
         mails=process.all("mail"),
         messages=process.all("message"),
         files=_written(folder / "files"),
+        rows=_rows(process.all("rows")),
         jobs=process.all("job"),
         log=process.all("log"),
         refused=refused,
@@ -264,6 +295,11 @@ def _lost(process: _Process, spec: TaskSpec) -> dict[str, Any]:
         "retry_in_seconds": None,
         "reason": reason,
     }
+
+
+def _rows(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last sum told of each table and act."""
+    return list({(line["table"], line["act"]): line for line in told}.values())
 
 
 def _written(folder: Path) -> list[dict[str, Any]]:

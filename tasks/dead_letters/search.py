@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from tasks.dead_letters.query import ANY_STATE, Place, Query, read
 from tasks.models import DeadLetter
+from tasks.registry import registry
 
 MAX_COUNTED = 10_000
 MAX_COUNTED_WITH_WORDS = 1_000
@@ -88,7 +89,10 @@ def _conditions(asked: Query) -> list[Any]:
 
 
 def _of_task(name: str) -> Q:
-    return Q(task__startswith=name.removesuffix("*")) if name.endswith("*") else Q(task=name)
+    """A letter keeps the name that its task had when it died; asked for by one name, it is found under each."""
+    if name.endswith("*"):
+        return Q(task__startswith=name.removesuffix("*"))
+    return Q(task__in=registry.names_of(name))
 
 
 def _has_words(words: tuple[str, ...]) -> Any:

@@ -31,8 +31,10 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "unsupported-media-type": ProblemType(415, "Wrong content type", "Send `Content-Type: application/json`."),
     "invalid": ProblemType(422, "Not valid", "Each entry of `errors` names a field and what is wrong with it."),
     "too-many-streams": ProblemType(429, "Too many streams", "Close some, follow a batch as a whole, or poll."),
+    "busy": ProblemType(
+        503, "Not now", "Nothing was changed; the detail says what is away or busy. Send it again later."
+    ),
     "unavailable": ProblemType(503, "The database can not be reached", "Nothing was accepted. Send it again later."),
-    "busy": ProblemType(503, "No stream is free here", "Come again in a moment, or poll."),
     "internal": ProblemType(500, "A fault of ours", "It was logged. Nothing was accepted unless a job says so."),
 }
 RETRY_AFTER_SECONDS = 5

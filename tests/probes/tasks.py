@@ -129,6 +129,17 @@ def deafen(state: Any) -> None:
         consumer.channel.basic_cancel(tag)
 
 
+class Secret(BaseModel):
+    text: str = ""
+    password: str = ""
+
+
+@task("probe.secret", payload=Secret, retry=QUICK)
+def tell_secret(payload: Secret, context: JobContext) -> str:
+    """Return all that it was given."""
+    return f"{payload.text} {payload.password}"
+
+
 @task("probe.overreach", payload=Probe, retry=QUICK, time_limit_seconds=3)
 def overreach(payload: Probe, context: JobContext) -> str:
     """Do what ``how`` names, which is more than a rehearsal allows, or what it has to tell of."""
@@ -165,6 +176,14 @@ def overreach(payload: Probe, context: JobContext) -> str:
             transaction.on_commit(lambda: Path(payload.text).write_text("committed"))
             with transaction.atomic(durable=True):
                 return str(User.objects.filter(username__in=["rehearsed", "undone"]).count())
+        case "rows":
+            names = [f"rehearsed-{number}" for number in range(3)]
+            users = User.objects.bulk_create([User(username=names[0]), User(username=names[1])])
+            User.objects.create(username=names[2])
+            User.objects.filter(username__in=names).update(first_name="Ann")
+            users[0].delete()
+            if payload.text == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
         case "channel":
             if context.rehearsal:
                 context.would_send("sms", ["+49 170 0000000"], "Your parcel is here")

@@ -1,5 +1,5 @@
 """The recovery desk's pages: a file for each, all of them doors over tasks.dead_letters."""
 
-from tasks.admin.dead_letters import letters
+from tasks.admin.dead_letters import groups, letters, operations
 
-__all__ = ["letters"]
+__all__ = ["groups", "letters", "operations"]

@@ -91,7 +91,7 @@ def _listen() -> None:
 
 def _run(order: dict[str, Any], folder: Path) -> None:
     from tasks.dead_letters.sandbox.containment import contain
-    from tasks.dead_letters.sandbox.database import keep_nothing
+    from tasks.dead_letters.sandbox.database import keep_nothing, tell_rows
     from tasks.errors import InvalidJob
     from tasks.payloads import load_payload
     from tasks.registry import registry
@@ -116,6 +116,7 @@ def _run(order: dict[str, Any], folder: Path) -> None:
     except BaseException as error:
         outcome = Outcome.of_error(error, spec.retry, order["number"])
     signal.setitimer(signal.ITIMER_REAL, 0)
+    tell_rows()
     tell_whole("end", seconds=time.monotonic() - began, outcome=asdict(outcome))
 
 

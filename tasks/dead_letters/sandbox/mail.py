@@ -20,6 +20,7 @@ class EmailBackend(MemoryBackend):
                 sender=message.from_email,
                 recipients=message.recipients(),
                 subject=str(message.subject),
+                text=str(message.body),
                 attachments=len(message.attachments),
             )
         return sent

@@ -1,14 +1,18 @@
+import json
 import threading
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from django.db import connection
+from pydantic import BaseModel
 
-from tasks.api import IdempotencyConflict, IllegalTransition, InvalidJob, UnknownTask, enqueue
+from tasks.api import IdempotencyConflict, IllegalTransition, InvalidJob, Sensitive, UnknownTask, enqueue, task
 from tasks.dead_letters import editing, redirects, replaying
 from tasks.dead_letters.diffing import Change
+from tasks.dead_letters.masking import MASK, Mask
 from tasks.errors import OwnEdit
 from tasks.models import AuditEntry, DeadLetter, Job, LetterEdit
+from tasks.registry import registry
 from tests.unit.tasks.factories import kinds, make_job, make_letter, make_message
 
 pytestmark = pytest.mark.django_db
@@ -335,3 +339,112 @@ def test_of_many_who_decide_at_once_one_does(outbox, settings):
     assert edit.decided_by != "ada"
     assert Job.objects.get().state == ("queued" if edit.state == "applied" else "dead")
     assert len(audit()) == 2
+
+
+# What is masked
+
+
+@pytest.fixture
+def signing_in(monkeypatch):
+    """Two tasks with a card; the second would show it."""
+    monkeypatch.setattr(registry, "_specs", dict(registry._specs))
+
+    class Hiding(BaseModel):
+        user: str
+        card: Annotated[str, Sensitive()]
+        keys: list[dict[str, str]] = []
+
+    class Showing(BaseModel):
+        user: str
+        card: str
+
+    task("case.hiding", payload=Hiding)(lambda payload, context: None)
+    task("case.showing", payload=Showing)(lambda payload, context: None)
+
+
+@pytest.fixture
+def secret(signing_in):
+    return make_letter(task="case.hiding", payload={"user": "an", "card": "4111", "keys": [{"token": "t-1"}]})
+
+
+def masked(letter):
+    return editing.shown(letter, mask=Mask().payload)
+
+
+def test_an_editor_who_may_not_unmask_sees_masks_and_keeps_what_is_behind_them(secret, outbox):
+    seen = masked(secret)
+    assert seen == {"user": "an", "card": MASK, "keys": [{"token": MASK}]}
+    assert editing.shown(secret, mask=None) == secret.payload
+    edit = editing.propose(secret.pk, {**seen, "user": "ann"}, **ADA)
+    assert edit.payload == {"user": "ann", "card": "4111", "keys": [{"token": "t-1"}]}
+    assert [change.field for change in editing.diff(edit, mask=None)] == ["user"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "field"),
+    [
+        ({"user": MASK, "card": "4111"}, "payload.user"),
+        ({"user": "ann", "card": f"{MASK}1"}, "payload.card"),
+        ({"user": "ann", "card": "1", "keys": [{"token": MASK}, {"token": "t-2"}]}, "payload.keys.0.token"),
+    ],
+)
+def test_a_mask_is_never_written_into_a_payload(secret, payload, field):
+    with pytest.raises(InvalidJob) as caught:
+        editing.propose(secret.pk, payload, **ADA)
+    assert [problem["field"] for problem in caught.value.problems] == [field]
+    assert nothing_changed(secret)
+
+
+def test_what_nobody_saw_is_not_handed_to_a_task_that_shows_it(secret):
+    with pytest.raises(InvalidJob, match=r"case\.showing would not mask it"):
+        editing.propose(secret.pk, masked(secret), task="case.showing", **ADA)
+    assert nothing_changed(secret)
+
+
+def test_a_draft_stores_nothing_and_is_what_would_be_stored(secret, outbox):
+    seen = {**masked(secret), "user": "ann"}
+    drafted = editing.draft(secret.pk, seen, queue="sms-queue", **ADA)
+    assert nothing_changed(secret)
+    edit = editing.propose(secret.pk, seen, queue="sms-queue", **ADA)
+    for name in ("task", "queue", "payload", "edited_by", "reason"):
+        assert getattr(drafted, name) == getattr(edit, name)
+    assert editing.diff(drafted, mask=None) == editing.diff(edit, mask=None)
+
+
+def test_a_message_is_masked_by_the_task_that_it_names(signing_in, outbox):
+    message = {"type": "case.hiding", "data": {"user": "an", "card": "4111"}, "password": "p"}
+    letter = make_message(json.dumps(message).encode())
+    assert masked(letter) == {**message, "data": {"user": "an", "card": MASK}, "password": MASK}
+    text = editing.shown_text(letter, mask=Mask().payload)
+    assert json.loads(text) == masked(letter)
+    repaired = {**json.loads(text), "data": {"user": "ann", "card": MASK}}
+    del repaired["password"]
+    edit = editing.repair(letter.pk, json.dumps(repaired), **ADA)
+    assert edit.payload == {"type": "case.hiding", "data": {"user": "ann", "card": "4111"}}
+    assert Job.objects.get().payload["card"] == "4111"
+
+
+def test_text_that_nobody_can_mask_is_hidden_as_a_whole():
+    letter = make_message(b'{"password": "p"')
+    assert masked(letter) == MASK
+    assert editing.shown_text(letter, mask=Mask().payload) == ""
+    assert editing.shown_text(letter, mask=None) == '{"password": "p"'
+
+
+def test_text_with_nothing_to_hide_is_shown_as_it_came():
+    text = '{"type":  "probe.echo"}'
+    assert editing.shown_text(make_message(text.encode()), mask=Mask().payload) == text
+
+
+def test_a_draft_of_a_repair_stores_nothing(outbox):
+    letter = make_message(b"{")
+    drafted = editing.draft_repair(letter.pk, '{"type": "probe.echo"}', **ADA)
+    assert (drafted.task, drafted.payload) == ("probe.echo", {"type": "probe.echo"})
+    assert nothing_changed(letter)
+
+
+def test_nothing_is_drafted_beside_an_edit_that_waits(needs_approval):
+    letter = make_letter()
+    editing.propose(letter.pk, {}, **ADA)
+    with pytest.raises(IllegalTransition, match="an edit by ada waits"):
+        editing.draft(letter.pk, {}, **ADA)

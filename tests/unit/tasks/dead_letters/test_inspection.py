@@ -7,7 +7,7 @@ from django_celery_results.models import TaskResult
 
 from tasks import jobs
 from tasks.dead_letters.burial import bury
-from tasks.dead_letters.inspection import cause_of_death, dump, inspect, spelled, unmask
+from tasks.dead_letters.inspection import cause_of_death, dump, error_line, inspect, spelled, unmask
 from tasks.dead_letters.masking import MASK
 from tasks.models import AuditEntry, DeadLetter, Job, LetterEdit, Operation, OperationItem
 from tasks.states import JobState
@@ -200,3 +200,13 @@ def test_the_document_is_json_with_all_of_it():
 def test_a_letter_that_does_not_exist_is_told():
     with pytest.raises(DeadLetter.DoesNotExist):
         inspect(make_job().pk)
+
+
+def test_a_list_s_line_of_an_error_hides_what_payload_and_headers_hide():
+    letter = letter_of(
+        payload={"password": "hunter22"},
+        headers={"Authorization": "Bearer abc"},
+        error_type="AuthError",
+        error="hunter22 by Bearer abc refused\nmore",
+    )
+    assert error_line(letter) == f"AuthError: {MASK} by {MASK} refused"

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.dead_letters.query import Place, Query, as_dict, read
+from tasks.dead_letters.query import Place, Query, as_dict, read, values_of, with_values
 from tasks.errors import InvalidQuery
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -80,3 +80,23 @@ def test_what_can_not_be_understood_is_named_with_its_remedy(query, field, remed
         read(query, now=NOW)
     assert caught.value.problems[0]["field"] == field
     assert remedy in caught.value.problems[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "written"),
+    [
+        ("", ["open"], "state:open"),
+        ("luck  task:a state:all", ["open"], "luck task:a state:open"),
+        ("state:all luck", [], "luck"),
+        ('say "no state:all" state:all', ["my state"], 'say "no state:all" state:"my state"'),
+        ("luck", ["a", "b"], "luck state:a state:b"),
+        ('say "no state:all', ["open"], 'say "no state:all state:open'),
+    ],
+)
+def test_the_values_of_a_name_are_replaced_and_the_rest_stays_as_typed(text, values, written):
+    assert with_values(text, "state", values) == written
+    assert '"no' in text or values_of(written, "state") == values
+
+
+def test_what_can_not_be_understood_asks_for_no_values():
+    assert values_of('state:all "', "state") == []

@@ -197,3 +197,20 @@ def test_a_message_can_not_become_another_task_as_it_is():
 
 def test_a_destination_reads_as_words():
     assert str(Destination("", "work-queue")) == "any task on work-queue"
+
+
+def test_a_task_is_redirected_under_the_names_that_it_had_before():
+    redirect = add(from_task="probe.renamed", to_queue="sms-queue")
+    letter = make_letter(task="probe.old_name")
+    make_letter(task="probe.echo")
+    assert list(redirects.matching(redirect)) == [letter]
+    assert destination("probe.old_name", "work-queue") == ("probe.old_name", "sms-queue")
+    replaying.replay_matching(redirect.pk, requested_by="ada")
+    assert Job.objects.get(pk=letter.job_id).queue == "sms-queue"
+
+
+def test_of_two_names_of_a_task_the_one_that_the_job_bears_goes_first():
+    add(from_task="probe.renamed", to_queue="sms-queue")
+    add(from_task="probe.old_name", to_queue="push-queue")
+    assert destination("probe.old_name", "work-queue").queue == "push-queue"
+    assert destination("probe.renamed", "work-queue").queue == "sms-queue"

@@ -12,9 +12,10 @@ from django.apps import apps
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
-from tasks.api import IllegalTransition, JobContext, UnknownTask
+from tasks.api import IllegalTransition, InvalidJob, JobContext, UnknownTask
 from tasks.dead_letters import rehearsal
-from tasks.dead_letters.rehearsal import rehearse
+from tasks.dead_letters.masking import MASK
+from tasks.dead_letters.rehearsal import masked, rehearse
 from tasks.errors import RehearsalUnavailable
 from tasks.models import DeadLetter, Effect, Job
 from tests.unit.media.pictures import encoded, four_corners
@@ -66,6 +67,7 @@ def test_a_rehearsed_failed_mail_sends_nothing_and_changes_no_row(serve, monkeyp
 
     assert report.verdict == "passed"
     assert [(mail["recipients"], mail["subject"]) for mail in report.mails] == [(MAIL["to"], "Hello")]
+    assert [mail["text"] for mail in report.mails] == ["Hi"]
     assert report.outcome["result"]["accepted"] == MAIL["to"]
     assert (report.original["error"], report.original["attempt"]) == ("550 no such user", 3)
     assert post.received == []
@@ -251,3 +253,40 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     rehearse(letter.pk)
     assert list(tmp_path.iterdir()) == []
     assert len(os.listdir("/proc/self/fd")) == open_files
+
+
+def test_the_rows_that_it_would_have_changed_are_counted():
+    letter = probe(how="rows")
+    counts = rows()
+    report = rehearse(letter.pk)
+    assert report.verdict == "passed", report.outcome
+    told = {(line["table"], line["act"]): line["number"] for line in report.rows}
+    assert told == {("auth_user", "insert"): 3, ("auth_user", "update"): 3, ("auth_user", "delete"): 1}
+    assert rows() == counts
+
+
+def test_rows_are_told_of_a_process_that_did_not_live_to_its_end():
+    report = rehearse(probe(how="rows", text="die").pk)
+    assert (report.verdict, report.outcome["reason"]) == ("failed", "worker_lost")
+    assert {"table": "auth_user", "act": "insert", "number": 3} in report.rows
+
+
+def test_an_edit_with_masks_is_rehearsed_with_what_they_stand_for():
+    payload = {"text": "x", "password": "s3cret"}
+    letter = make_letter(task="probe.secret", payload=payload)
+    assert rehearse(letter.pk, payload={"text": "y", "password": MASK}).outcome["result"] == "y s3cret"
+    with pytest.raises(InvalidJob, match=r"payload\.text"):
+        rehearse(letter.pk, payload={"text": MASK, "password": "p"})
+    body = json.dumps({"type": "probe.secret", "data": payload}).encode()
+    message = make_message(body)
+    report = rehearse(message.pk, payload={"text": "z", "password": MASK}, task="probe.secret")
+    assert report.outcome["result"] == "z s3cret"
+
+
+def test_a_report_is_masked_for_who_may_not_unmask():
+    letter = make_letter(task="probe.secret", payload={"text": "x", "password": "s3cret"})
+    new = {"text": "y", "password": "n3w-one"}
+    report = rehearse(letter.pk, payload=new)
+    assert report.outcome["result"] == "y n3w-one"
+    assert masked(report, payload=new).outcome["result"] == f"y {MASK}"
+    assert masked(rehearse(letter.pk)).outcome["result"] == f"x {MASK}"

@@ -74,6 +74,13 @@ def test_a_query_finds_the_letters_that_match_all_of_it(found, query, names):
     assert "".join(found(query)) == names
 
 
+@pytest.mark.parametrize("name", ["probe.renamed", "probe.old_name"])
+def test_a_task_is_found_under_every_name_that_it_had(name):
+    before, since = letter_of(task="probe.old_name"), letter_of(task="probe.renamed")
+    letter_of(task="probe.echo")
+    assert list(search.letters(f"task:{name}")) == [since, before]
+
+
 def test_the_state_is_the_callers_unless_the_query_says(found):
     assert found("task:mail.send", state="discarded") == ["g"]
     assert found("task:mail.send state:replayed", state="discarded") == ["h"]
