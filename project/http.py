@@ -12,6 +12,7 @@ from tasks.http.operations import router as operations
 from tasks.http.problems import PROBLEM_TYPES
 from tasks.http.queues import router as queues
 from tasks.http.redirects import router as redirects
+from tasks.http.stream import router as streams
 
 api = NinjaAPI(
     title="Task platform",
@@ -33,6 +34,7 @@ def read_problem_type(request: HttpRequest, slug: str) -> dict[str, str | int]:
 
 api.add_router("", jobs)
 api.add_router("", batches)
+api.add_router("", streams)
 api.add_router("", dead_letters)
 api.add_router("", failure_groups)
 api.add_router("", operations)
