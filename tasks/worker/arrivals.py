@@ -61,5 +61,6 @@ class Arrivals:
         return withdrawn
 
     def drop(self, *, keep: int = 0) -> list[Any]:
-        """The messages of all but ``keep``, which wait no more, the last first."""
-        return [self._waiting.pop().message for _ in range(len(self._waiting) - keep)]
+        """The messages of all but the first ``keep``, which wait no more, the first first: see ``withdraw``."""
+        dropped = [self._waiting.pop().message for _ in range(len(self._waiting) - keep)]
+        return dropped[::-1]
