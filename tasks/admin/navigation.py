@@ -31,6 +31,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     request, "Failure groups", "group_work", "admin:tasks_failuregroup_changelist",
                     "tasks.view_deadletter",
                 ),
+                _entry(request, "Edits", "rate_review", "admin:tasks_letteredit_changelist", "tasks.view_deadletter"),
                 _entry(request, "Run a task", "play_circle", RUN, "tasks.add_job"),
                 _entry(
                     request, "Operations", "conveyor_belt", "admin:tasks_operation_changelist", "tasks.view_operation"

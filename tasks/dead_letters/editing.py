@@ -150,6 +150,12 @@ def text_of(letter: DeadLetter) -> str:
     return message_text.shown(bytes(letter.body)) if letter.body is not None else ""
 
 
+def payload_of(edit: LetterEdit) -> dict[str, Any]:
+    """What the task of the edit gets: all of it, or what a repaired message gives as its payload."""
+    found: dict[str, Any] = edit.payload
+    return found if edit.letter.job_id is not None else message_text.payload_of(found)[1]
+
+
 def unmasked(letter: DeadLetter, payload: dict[str, Any], *, task: str) -> dict[str, Any]:
     """A payload for ``task`` that was edited as ``shown``, with the values behind its masks, as an edit keeps them.
 
@@ -179,7 +185,7 @@ def approve(edit_id: UUID, *, approved_by: str) -> LetterEdit:
     with transaction.atomic():
         edit = LetterEdit.objects.get(pk=edit_id)
         _check_person("approved_by", approved_by)
-        if _same_person(edit.edited_by, approved_by):
+        if is_same_person(edit.edited_by, approved_by):
             raise OwnEdit(f"{edit.edited_by} made this edit; a second person approves it")
         letter = replaying.held(edit.letter_id)
         edit = _decide(edit_id, State.APPLIED, approved_by)
@@ -230,6 +236,11 @@ def original_of(letter: DeadLetter) -> Any:
         return message_text.parsed(text)
     except InvalidJob:
         return text
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Names that differ in case or outer blanks alone are taken for one: better to ask a third than to miss it."""
+    return one.strip().casefold() == other.strip().casefold()
 
 
 def _keep(edit: LetterEdit) -> LetterEdit:
@@ -348,11 +359,6 @@ def _check_person(field: str, name: str) -> None:
         problems.append({"field": field, "message": "name who decides"})
     if problems:
         raise InvalidJob(problems)
-
-
-def _same_person(one: str, other: str) -> bool:
-    """Names that differ in case or outer blanks alone are taken for one: better to ask a third than to miss it."""
-    return one.strip().casefold() == other.strip().casefold()
 
 
 def _asked_for(letter: DeadLetter, original: dict[str, Any]) -> str:

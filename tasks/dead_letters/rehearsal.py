@@ -133,9 +133,9 @@ def masked(report: Rehearsal, *, payload: dict[str, Any] | None = None) -> Rehea
     hides is hidden wherever the task repeated it, as far as it did so word for word."""
     letter = DeadLetter.objects.select_related("job").defer("body").get(pk=report.letter_id)
     mask = Mask()
-    for task in dict.fromkeys((letter.task, report.task)):
-        mask.payload(task, editing.original_of(letter))
-        mask.payload(task, payload)
+    editing.shown(letter, mask=mask.payload)
+    for each in (letter.job.payload if letter.job is not None else None, payload):
+        mask.payload(report.task, each)
     mask.named(letter.headers)
     told = {name: value for name, value in vars(report).items() if name not in ("letter_id", "seconds")}
     return Rehearsal(letter_id=report.letter_id, seconds=report.seconds, **_hidden(mask.named(told), mask))

@@ -21,7 +21,7 @@ from tasks import words
 from tasks.admin import markup
 from tasks.admin.base import BoundedChangeList, BoundedPaginator, ReadOnlyAdmin
 from tasks.admin.buttons import Button, button
-from tasks.admin.dead_letters import acts, filters
+from tasks.admin.dead_letters import acts, edits, filters, rehearsals
 from tasks.admin.dead_letters import letter as page
 from tasks.admin.dead_letters.links import page_context, require, url_of
 from tasks.dead_letters import discarding, inspection, replaying, search
@@ -89,7 +89,9 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     actions = ["replay_selected", "discard_selected"]
 
     def get_urls(self) -> list[URLPattern]:
-        return [*page.urls(self), *acts.urls(self), *super().get_urls()]
+        return [
+            *page.urls(self), *acts.urls(self), *edits.urls(self), *rehearsals.urls(self), *super().get_urls(),
+        ]  # fmt: skip
 
     # The list
 
