@@ -351,8 +351,10 @@ def _check_person(field: str, name: str) -> None:
 
 
 def _same_person(one: str, other: str) -> bool:
-    """Names that differ in case or outer blanks alone are taken for one: better to ask a third than to miss it."""
-    return one.strip().casefold() == other.strip().casefold()
+    """Names that differ in case or outer blanks alone are taken for one, and so are a person and the account of that
+    name: better to ask a third than to miss it."""
+    first, second = (name.strip().casefold().removeprefix("command:") for name in (one, other))
+    return first == second
 
 
 def _asked_for(letter: DeadLetter, original: dict[str, Any]) -> str:
