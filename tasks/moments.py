@@ -7,13 +7,14 @@ _AGO = re.compile(r"(\d{1,6})\s*(min|h|d|w)")
 _UNITS = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def read_moment(text: str, *, now: datetime) -> datetime:
+def read_moment(text: str, *, now: datetime, ahead: bool = False) -> datetime:
     """``text`` as an aware moment: ISO 8601, in UTC unless it says, a day being its beginning; or how long before
-    ``now``: "30min", "2h", "3d", "1w". Raises ValueError that tells how to write one."""
+    ``now``, or with ``ahead`` after it: "30min", "2h", "3d", "1w". Raises ValueError that tells how to write one."""
     text = text.strip()
     try:
         if ago := _AGO.fullmatch(text):
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+            distance = timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+            return now + distance if ahead else now - distance
         day = date.fromisoformat(text) if len(text) == 10 else None
         moment = datetime.combine(day, time()) if day else datetime.fromisoformat(text)
     except (ValueError, OverflowError):

@@ -28,3 +28,8 @@ def test_people_write_moments_in_many_ways(text, moment):
 def test_what_is_no_moment_is_told_how_to_be_one(text):
     with pytest.raises(ValueError, match=r"is no moment; write 2026-03-01"):
         read_moment(text, now=NOW)
+
+
+def test_a_distance_may_be_meant_ahead():
+    assert read_moment("2h", now=NOW, ahead=True) == NOW + timedelta(hours=2)
+    assert read_moment("2026-03-01", now=NOW, ahead=True) == datetime(2026, 3, 1, tzinfo=UTC)
