@@ -62,8 +62,9 @@ def confirm(question: str, lines: Iterable[str], options: Mapping[str, Any]) -> 
         raise CommandError("--json asks nothing; add --yes")
     for line in lines:
         print(line, file=sys.stderr)
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # input() would ask into a redirected output
     try:
-        answer = input(f"{question} [y/N] ")
+        answer = input()
     except EOFError:
         raise CommandError("there is nobody to ask; add --yes") from None
     if answer.strip().lower() not in ("y", "yes"):

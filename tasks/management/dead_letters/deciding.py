@@ -30,8 +30,8 @@ class Edits(Action):
 
 class Approve(Action):
     help = (
-        "apply an edit of somebody else's, under the account that runs this; who edited it may not. A person's name "
-        "in the admin and an account here are different names: give shells to those who may approve"
+        "apply an edit, under the account that runs this: another than the editor's, and of another name than the "
+        "editor has in the admin"
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

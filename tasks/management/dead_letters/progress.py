@@ -54,7 +54,7 @@ def progressed(told: OperationOut) -> Iterator[str]:
     )
     for reason, number in told["skipped"].items():
         yield from facts({"left out": f"{number:,} {Blocker(reason).label.lower()}"})
-    for step in told["steps"]:
+    for step in told["steps"] if len(told["steps"]) > 1 else ():
         counts = f"{step['sent']:,} of {step['size']:,} sent, {step['done']:,} done, {step['failed']:,} failed"
         yield from facts({f"step {step['step']}": counts})
     if told["eta_seconds"] is not None:
