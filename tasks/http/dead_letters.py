@@ -42,7 +42,7 @@ class ReplayIn(BaseModel, extra="forbid"):
 
 
 class ReasonIn(BaseModel, extra="forbid"):
-    reason: str = Field("", description="Why. The audit trail keeps it.")
+    reason: str = Field("", description="Why. The audit trail keeps it.", examples=["a test order"])
 
 
 class RehearsalIn(BaseModel, extra="forbid"):

@@ -20,11 +20,13 @@ router = Router(tags=["dead letters"])
 
 
 class EditIn(BaseModel, extra="forbid"):
-    payload: dict[str, Any] | None = Field(None, description="The whole new payload, for a letter with a job.")
-    text: str | None = Field(None, description="The repaired envelope, for a message without one.")
+    payload: dict[str, Any] | None = Field(
+        None, description="The whole new payload, for a letter with a job.", examples=[{"to": ["ann@example.com"]}]
+    )
+    text: str | None = Field(None, description="The repaired envelope, for a message without one.", examples=[None])
     task: str = Field("", max_length=200)
     queue: str = Field("", max_length=100)
-    reason: str
+    reason: str = Field(examples=["the address had a typo"])
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "EditIn":

@@ -27,7 +27,10 @@ router = Router(tags=["operations"])
 
 LetterQuery = Annotated[
     str | dict[str, Any],
-    Field(description="As in docs/recovery-desk.md, text or object; for restore and unpurge also {operation: its id}."),
+    Field(
+        description="As in docs/recovery-desk.md, text or object; for restore and unpurge also {operation: its id}.",
+        examples=["task:email.send after:2h"],
+    ),
 ]
 
 
@@ -40,8 +43,10 @@ class PreflightIn(BaseModel, extra="forbid"):
 class OperationIn(BaseModel, extra="forbid"):
     verb: Literal["replay", "discard", "restore", "unpurge"]
     query: LetterQuery
-    reason: str = Field("", description="Why. Needed to discard.")
-    steps: list[int] | None = Field(None, description=f"Of the canary; [] for none; null: {list(STEPS)}. Replay only.")
+    reason: str = Field("", description="Why. Needed to discard.", examples=["the mail server is back"])
+    steps: list[int] | None = Field(
+        None, description=f"Of the canary; [] for none; null: {list(STEPS)}. Replay only.", examples=[list(STEPS)]
+    )
     rate_per_second: float | Literal["fastest"] | None = Field(
         None, description=f"Of the rest, {RATE_PER_SECOND} unless given, {FASTEST:,.0f} at most. Replay only."
     )
@@ -52,7 +57,7 @@ class OperationIn(BaseModel, extra="forbid"):
 
 class PurgeIn(BaseModel, extra="forbid"):
     states: list[Literal["queued", "scheduled", "retrying"]] = Field(["queued"], min_length=1)
-    reason: str = Field("", description="Why. Needed.")
+    reason: str = Field("", description="Why. Needed.", examples=["a client sent the same order 4,000 times"])
 
 
 class OperationsOut(TypedDict):

@@ -20,7 +20,7 @@ class RedirectIn(BaseModel, extra="forbid"):
     from_queue: str = Field("", max_length=100, description="Empty: of every queue.")
     to_task: str = Field("", max_length=200, description="Empty: the same task.")
     to_queue: str = Field("", max_length=100, description="Empty: the task's own queue.")
-    reason: str
+    reason: str = Field(examples=["email-queue is full until noon"])
 
 
 @router.get(
