@@ -15,13 +15,13 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from tasks import brokers, words
-from tasks.admin import markup, run
+from tasks import brokers, queues, words
+from tasks.admin import markup, pausing, run
 from tasks.admin.workers import alive, queue_chips
 from tasks.brokers import QueueMissing
 from tasks.dead_letters import groups, inspection, search
 from tasks.errors import BrokerUnavailable
-from tasks.models import UNFINISHED, DeadLetter, Job
+from tasks.models import DeadLetter, Job
 from tasks.permissions import missing
 from tasks.states import FINAL, JobState
 from tasks.topology import TOPOLOGY
@@ -66,6 +66,7 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     counts = job_counts()
     depths = depths_of_queues() if ask_broker else cache.get(_DEPTHS_KEY)
     letters = letters_by_queue()
+    pauses = queues.paused()
     jobs_url = reverse("admin:tasks_job_changelist")
     may_purge = not missing(request.user, "operations.start", "queues.purge")
     tiles = [
@@ -92,7 +93,13 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     ]
     return {
         "tiles": tiles,
-        "queues": [_queue_row(queue.name, queue.dead_name, counts, depths, letters) for queue in TOPOLOGY.queues],
+        "queues": [
+            {
+                **_queue_row(queue.name, queue.dead_name, counts, depths, letters),
+                "pausing": pausing.cell(request.user, queue.name, pauses.get(queue.name)),
+            }
+            for queue in TOPOLOGY.queues
+        ],
         "may_purge": may_purge,
         "broker_error": (depths or {}).get("error", ""),
         "workers": [
@@ -157,13 +164,8 @@ def depths_of_queues() -> dict[str, Any]:
 
 
 def job_counts() -> dict[tuple[str, str], int]:
-    """Jobs that have not ended, by (state, queue): as many index entries are read as there are such jobs."""
-
-    def count() -> dict[tuple[str, str], int]:
-        rows = Job.objects.filter(UNFINISHED).order_by().values_list("state", "queue").annotate(found=Count("pk"))
-        return {(state, queue): found for state, queue, found in rows}
-
-    return _remembered("console-counts", COUNTS_SECONDS, count)
+    """Jobs that have not ended, by (state, queue), a moment old at most."""
+    return _remembered("console-counts", COUNTS_SECONDS, queues.job_counts)
 
 
 def ended_counts() -> dict[str, int]:

@@ -12,11 +12,11 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from tasks import audit, permissions, purging
+from tasks import audit, permissions, purging, queues
 from tasks.dead_letters import selection
 from tasks.dead_letters.carrying import GOING_ON, advance, carry, end_if_settled, leave_out
 from tasks.dead_letters.pacing import RATE_PER_SECOND, STEPS, STOP_RATIO, Pacing
-from tasks.dead_letters.preflight import LONGEST_SECONDS, Paused, none_is_paused
+from tasks.dead_letters.preflight import LONGEST_SECONDS, Paused
 from tasks.errors import IllegalTransition, InvalidOperation
 from tasks.models import Operation, OperationItem
 
@@ -37,7 +37,7 @@ def start(
     steps: Sequence[int] | None = None,
     rate_per_second: float | None = None,
     stop_ratio: float | None = None,
-    is_paused: Paused = none_is_paused,
+    is_paused: Paused = queues.is_paused,
     longest_seconds: float = LONGEST_SECONDS,
 ) -> Operation:
     """Do ``verb`` to all that match ``query`` now, and to nothing that comes later; ``selection.chosen`` says what a

@@ -13,7 +13,7 @@ from tasks.dead_letters.groups import MAX_LISTED, Status, Summary
 from tasks.management.dead_letters.action import Action, Answer
 from tasks.management.dead_letters.arguments import add_limit, add_person, group_id
 from tasks.management.dead_letters.facts import facts
-from tasks.moments import read_moment
+from tasks.moments import read_moment_to_come
 
 
 class Groups(Action):
@@ -70,7 +70,7 @@ class Group(Action):
 
 def _moment_to_come(text: str) -> datetime | str:
     try:
-        return text and read_moment(text, now=timezone.now(), ahead=True)
+        return text and read_moment_to_come(text, now=timezone.now())
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from None
 

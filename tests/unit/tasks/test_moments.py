@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from tasks.moments import read_moment
+from tasks.moments import read_moment, read_moment_to_come
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -30,6 +30,8 @@ def test_what_is_no_moment_is_told_how_to_be_one(text):
         read_moment(text, now=NOW)
 
 
-def test_a_distance_may_be_meant_ahead():
-    assert read_moment("2h", now=NOW, ahead=True) == NOW + timedelta(hours=2)
-    assert read_moment("2026-03-01", now=NOW, ahead=True) == datetime(2026, 3, 1, tzinfo=UTC)
+@pytest.mark.parametrize(("text", "days"), [("2h", 2 / 24), ("3d", 3), ("1w", 7)])
+def test_a_span_leads_to_a_moment_to_come(text, days):
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    assert read_moment_to_come(text, now=now) == now + timedelta(days=days)
+    assert read_moment_to_come("2026-03-01T12:30", now=now) == datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
