@@ -108,11 +108,11 @@ def require(request: HttpRequest, *verbs: str) -> None:
             raise AuthorizationError(message=why)
         return
     _, _, text = request.META["HTTP_AUTHORIZATION"].partition(" ")
-    if Token(*verbs).authenticate(request, text) != caller(request):
+    if Token(*verbs).authenticate(request, text) != caller_of(request):
         raise AuthenticationError
 
 
-def caller(request: HttpRequest) -> str:
+def caller_of(request: HttpRequest) -> str:
     """Who has passed ``allowed``: a person's name, or `token:<name>`."""
     name: str = request.auth  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
     return name

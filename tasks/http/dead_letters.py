@@ -12,7 +12,7 @@ from tasks import audit
 from tasks.dead_letters import discarding, documents, inspection, rehearsal, replaying, search
 from tasks.dead_letters.documents import CountOut, LetterOut
 from tasks.http import body
-from tasks.http.access import allowed, caller, require
+from tasks.http.access import allowed, caller_of, require
 from tasks.http.schemas import answer
 from tasks.models import DeadLetter
 
@@ -89,7 +89,7 @@ def unmask(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     """As the letter is read, with nothing hidden. That somebody did is in the audit trail."""
     why = body.read(request, ReasonIn, may_be_empty=True)
     try:
-        return _inspected(inspection.unmask(letter_id, requested_by=caller(request), reason=why.reason))
+        return _inspected(inspection.unmask(letter_id, requested_by=caller_of(request), reason=why.reason))
     except DeadLetter.DoesNotExist:
         raise no_letter(letter_id) from None
 
@@ -106,7 +106,9 @@ def replay(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     to = body.read(request, ReplayIn, may_be_empty=True)
     try:
         return answer(
-            documents.of_letter(replaying.replay(letter_id, requested_by=caller(request), task=to.task, queue=to.queue))
+            documents.of_letter(
+                replaying.replay(letter_id, requested_by=caller_of(request), task=to.task, queue=to.queue)
+            )
         )
     except DeadLetter.DoesNotExist:
         raise no_letter(letter_id) from None
@@ -124,7 +126,7 @@ def discard(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     why = body.read(request, ReasonIn, may_be_empty=True)
     try:
         return answer(
-            documents.of_letter(discarding.discard(letter_id, requested_by=caller(request), reason=why.reason))
+            documents.of_letter(discarding.discard(letter_id, requested_by=caller_of(request), reason=why.reason))
         )
     except DeadLetter.DoesNotExist:
         raise no_letter(letter_id) from None
@@ -138,7 +140,7 @@ def discard(request: HttpRequest, letter_id: UUID) -> HttpResponse:
 )
 def restore(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     try:
-        return answer(documents.of_letter(discarding.restore(letter_id, requested_by=caller(request))))
+        return answer(documents.of_letter(discarding.restore(letter_id, requested_by=caller_of(request))))
     except DeadLetter.DoesNotExist:
         raise no_letter(letter_id) from None
 
@@ -157,11 +159,13 @@ def rehearse(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     if wanted.unmask:
         require(request, "dead_letters.unmask")
     try:
-        report = rehearsal.rehearse(letter_id, requested_by=caller(request), payload=wanted.payload, task=wanted.task)
+        report = rehearsal.rehearse(
+            letter_id, requested_by=caller_of(request), payload=wanted.payload, task=wanted.task
+        )
     except DeadLetter.DoesNotExist:
         raise no_letter(letter_id) from None
     if wanted.unmask:
-        audit.record(caller(request), "dead_letters.unmask", letter_id, detail={"where": "rehearsal"})
+        audit.record(caller_of(request), "dead_letters.unmask", letter_id, detail={"where": "rehearsal"})
     else:
         report = rehearsal.masked(report, payload=wanted.payload)
     return answer({**report.as_dict(), "is_masked": not wanted.unmask, "limits": rehearsal.LIMITS})

@@ -13,7 +13,7 @@ from tasks.dead_letters import documents, groups
 from tasks.dead_letters.documents import GroupOut
 from tasks.errors import InvalidChange
 from tasks.http import body
-from tasks.http.access import allowed, caller, require
+from tasks.http.access import allowed, caller_of, require
 from tasks.http.schemas import answer
 from tasks.models import FailureGroup
 
@@ -78,7 +78,7 @@ def read_group(request: HttpRequest, group_id: UUID) -> HttpResponse:
 def change_group(request: HttpRequest, group_id: UUID) -> HttpResponse:
     """Each field takes the right to what it does. All of them are set, or none."""
     change = body.read(request, GroupChangeIn)
-    given, who = change.model_fields_set, caller(request)
+    given, who = change.model_fields_set, caller_of(request)
     noted = {name: getattr(change, name) or "" for name in ("owner", "note", "runbook_url") if name in given}
     verbs = {
         "groups.note": bool(noted),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 from tasks.dead_letters import documents, editing
 from tasks.dead_letters.documents import EditOut
 from tasks.http import body
-from tasks.http.access import allowed, caller, is_person
+from tasks.http.access import allowed, caller_of, is_person
 from tasks.http.dead_letters import ReasonIn, no_letter
 from tasks.http.problems import problem
 from tasks.http.schemas import answer
@@ -45,7 +45,7 @@ class EditIn(BaseModel, extra="forbid"):
 def edit_letter(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     """Applied at once, or waiting for a second person's approval. A value left masked keeps what it was."""
     wanted = body.read(request, EditIn)
-    options = {"edited_by": caller(request), "task": wanted.task, "queue": wanted.queue, "reason": wanted.reason}
+    options = {"edited_by": caller_of(request), "task": wanted.task, "queue": wanted.queue, "reason": wanted.reason}
     try:
         if wanted.payload is not None:
             edit = editing.propose(letter_id, wanted.payload, **options)
@@ -80,7 +80,7 @@ def approve(request: HttpRequest, edit_id: UUID) -> HttpResponse:
     if not is_person(request):
         return problem(request, "forbidden", "an edit is approved by a person: use the session of who approves it")
     try:
-        return answer(documents.of_edit(editing.approve(edit_id, approved_by=caller(request))))
+        return answer(documents.of_edit(editing.approve(edit_id, approved_by=caller_of(request))))
     except LetterEdit.DoesNotExist:
         raise _no_edit(edit_id) from None
 
@@ -96,7 +96,7 @@ def reject(request: HttpRequest, edit_id: UUID) -> HttpResponse:
     """The letter stays as it is."""
     why = body.read(request, ReasonIn, may_be_empty=True)
     try:
-        return answer(documents.of_edit(editing.reject(edit_id, rejected_by=caller(request), reason=why.reason)))
+        return answer(documents.of_edit(editing.reject(edit_id, rejected_by=caller_of(request), reason=why.reason)))
     except LetterEdit.DoesNotExist:
         raise _no_edit(edit_id) from None
 

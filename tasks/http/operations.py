@@ -16,7 +16,7 @@ from tasks.dead_letters.documents import OperationOut, PreflightOut
 from tasks.dead_letters.pacing import FASTEST, RATE_PER_SECOND, STEPS, STOP_RATIO
 from tasks.dead_letters.query import up_to
 from tasks.http import body
-from tasks.http.access import allowed, caller, require
+from tasks.http.access import allowed, caller_of, require
 from tasks.http.schemas import answer
 from tasks.models import Operation
 from tasks.permissions import of_operation
@@ -102,7 +102,7 @@ def start(request: HttpRequest) -> HttpResponse:
         operations.start(
             asked.verb,
             asked.query,
-            requested_by=caller(request),
+            requested_by=caller_of(request),
             reason=asked.reason,
             steps=asked.steps,
             rate_per_second=math.inf if asked.rate_per_second == "fastest" else asked.rate_per_second,
@@ -123,7 +123,7 @@ def purge(request: HttpRequest, queue: str) -> HttpResponse:
     `{"operation": its id}` puts the same jobs back, in the same order."""
     asked = body.read(request, PurgeIn, may_be_empty=True)
     query = {"queue": queue, "states": asked.states}
-    return _accepted(operations.start("purge", query, requested_by=caller(request), reason=asked.reason))
+    return _accepted(operations.start("purge", query, requested_by=caller_of(request), reason=asked.reason))
 
 
 @router.get(
@@ -201,7 +201,7 @@ def _steered(request: HttpRequest, operation_id: UUID, act: Any) -> HttpResponse
     if operation is None:
         raise _no_operation(operation_id)
     require(request, of_operation(operation.verb))
-    return answer(documents.of_operation(act(operation_id, requested_by=caller(request))))
+    return answer(documents.of_operation(act(operation_id, requested_by=caller_of(request))))
 
 
 def _no_operation(operation_id: UUID) -> Http404:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from tasks.dead_letters import redirects
 from tasks.dead_letters.documents import RedirectOut, of_redirect
 from tasks.http import body
-from tasks.http.access import allowed, caller
+from tasks.http.access import allowed, caller_of
 from tasks.http.dead_letters import ReasonIn
 from tasks.http.schemas import answer
 from tasks.models import Redirect
@@ -43,7 +43,7 @@ def list_redirects(request: HttpRequest) -> HttpResponse:
 def add_redirect(request: HttpRequest) -> HttpResponse:
     """Counts for every replay from now on. A loop is refused."""
     asked = body.read(request, RedirectIn)
-    redirect = redirects.add(**asked.model_dump(), requested_by=caller(request))
+    redirect = redirects.add(**asked.model_dump(), requested_by=caller_of(request))
     return answer(of_redirect(redirect), status=201)
 
 
@@ -58,7 +58,7 @@ def remove_redirect(request: HttpRequest, redirect_id: int) -> HttpResponse:
     """What it has moved stays where it is."""
     why = body.read(request, ReasonIn, may_be_empty=True)
     try:
-        redirects.remove(redirect_id, requested_by=caller(request), reason=why.reason)
+        redirects.remove(redirect_id, requested_by=caller_of(request), reason=why.reason)
     except Redirect.DoesNotExist:
         raise Http404(f"there is no redirect {redirect_id}") from None
     return HttpResponse(status=204)
