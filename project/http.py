@@ -8,6 +8,7 @@ from tasks.http.batches import router as batches
 from tasks.http.dead_letters import router as dead_letters
 from tasks.http.failure_groups import router as failure_groups
 from tasks.http.jobs import router as jobs
+from tasks.http.letter_edits import router as letter_edits
 from tasks.http.operations import router as operations
 from tasks.http.problems import PROBLEM_TYPES
 from tasks.http.queues import router as queues
@@ -36,6 +37,7 @@ api.add_router("", jobs)
 api.add_router("", batches)
 api.add_router("", streams)
 api.add_router("", dead_letters)
+api.add_router("", letter_edits)
 api.add_router("", failure_groups)
 api.add_router("", operations)
 api.add_router("", redirects)

@@ -1,6 +1,5 @@
 """/dead-letters/groups: what failed in the same way, and what people note about it."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -10,37 +9,17 @@ from ninja import Query, Router
 from pydantic import AwareDatetime, BaseModel, Field
 from typing_extensions import TypedDict
 
-from tasks.dead_letters import groups
+from tasks.dead_letters import documents, groups
+from tasks.dead_letters.documents import GroupOut
+from tasks.errors import InvalidChange
 from tasks.http import body
-from tasks.http.access import allowed, require
-from tasks.http.dead_letters import CountOut
+from tasks.http.access import allowed, caller_of, require
 from tasks.http.schemas import answer
 from tasks.models import FailureGroup
 
 router = Router(tags=["dead letters"])
 
-
-class GroupOut(TypedDict):
-    id: UUID
-    status: str
-    task: str
-    reason: str
-    error_type: str
-    message: Annotated[str, Field(description="The error without what differs from one failure to the next.")]
-    frame: Annotated[str, Field(description="The innermost line of your own code.")]
-    open: CountOut
-    total: CountOut
-    first_seen_at: datetime
-    last_seen_at: datetime | None
-    trend: Annotated[list[int], Field(description="Letters in each of the latest 24 hours; the last stands last.")]
-    sample: Annotated[UUID | None, Field(description="Its latest letter.")]
-    owner: str
-    note: str
-    runbook_url: str
-    snoozed_until: datetime | None
-    fixed_in_release: str
-    fixed_at: datetime | None
-    reopened_at: datetime | None
+_CALLED = {"until": "snoozed_until", "release": "fixed_in_release"}  # what the services call by their own words
 
 
 class GroupsOut(TypedDict):
@@ -76,7 +55,7 @@ def list_groups(request: HttpRequest, asked: Query[GroupsQuery]) -> HttpResponse
         query = request.GET.copy()
         query["offset"] = str(asked.offset + asked.limit)
         following = f"{request.path}?{query.urlencode()}"
-    return answer({"items": [shown(each) for each in found[: asked.limit]], "next": following})
+    return answer({"items": [documents.of_group(each) for each in found[: asked.limit]], "next": following})
 
 
 @router.get(
@@ -86,7 +65,7 @@ def list_groups(request: HttpRequest, asked: Query[GroupsQuery]) -> HttpResponse
     summary="Read a failure group",
 )
 def read_group(request: HttpRequest, group_id: UUID) -> HttpResponse:
-    return answer(shown(_summary(group_id)))
+    return answer(documents.of_group(_summary(group_id)))
 
 
 @router.patch(
@@ -99,7 +78,7 @@ def read_group(request: HttpRequest, group_id: UUID) -> HttpResponse:
 def change_group(request: HttpRequest, group_id: UUID) -> HttpResponse:
     """Each field takes the right to what it does. All of them are set, or none."""
     change = body.read(request, GroupChangeIn)
-    given, who = change.model_fields_set, request.auth  # type: ignore[attr-defined]  # set by ninja
+    given, who = change.model_fields_set, caller_of(request)
     noted = {name: getattr(change, name) or "" for name in ("owner", "note", "runbook_url") if name in given}
     verbs = {
         "groups.note": bool(noted),
@@ -117,33 +96,10 @@ def change_group(request: HttpRequest, group_id: UUID) -> HttpResponse:
                 groups.fix(group_id, release=change.fixed_in_release or "", requested_by=who)
     except FailureGroup.DoesNotExist:
         raise _no_group(group_id) from None
-    return answer(shown(_summary(group_id)))
-
-
-def shown(summary: groups.Summary) -> GroupOut:
-    group = summary.group
-    return {
-        "id": group.id,
-        "status": summary.status,
-        "task": group.task,
-        "reason": group.reason,
-        "error_type": group.error_type,
-        "message": group.message,
-        "frame": group.frame,
-        "open": {"number": summary.open.number, "is_capped": summary.open.is_capped},
-        "total": {"number": summary.total.number, "is_capped": summary.total.is_capped},
-        "first_seen_at": group.first_seen_at,
-        "last_seen_at": summary.last_seen_at,
-        "trend": list(summary.trend),
-        "sample": summary.sample,
-        "owner": group.owner,
-        "note": group.note,
-        "runbook_url": group.runbook_url,
-        "snoozed_until": group.snoozed_until,
-        "fixed_in_release": group.fixed_in_release,
-        "fixed_at": group.fixed_at,
-        "reopened_at": group.reopened_at,
-    }
+    except InvalidChange as error:
+        faults = [{**each, "field": _CALLED.get(each["field"], each["field"])} for each in error.problems]
+        raise InvalidChange(faults) from None
+    return answer(documents.of_group(_summary(group_id)))
 
 
 def _summary(group_id: UUID) -> groups.Summary:

@@ -2,19 +2,21 @@
 queue is one of them."""
 
 import math
-from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from ninja import Query, Router
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from tasks.dead_letters import operations, preflight
+from tasks.dead_letters import documents, operations, preflight
+from tasks.dead_letters.documents import OperationOut, PreflightOut
 from tasks.dead_letters.pacing import FASTEST, RATE_PER_SECOND, STEPS, STOP_RATIO
+from tasks.dead_letters.query import up_to
 from tasks.http import body
-from tasks.http.access import allowed, require
+from tasks.http.access import allowed, caller_of, require
 from tasks.http.schemas import answer
 from tasks.models import Operation
 from tasks.permissions import of_operation
@@ -25,7 +27,10 @@ router = Router(tags=["operations"])
 
 LetterQuery = Annotated[
     str | dict[str, Any],
-    Field(description="As in docs/recovery-desk.md, text or object; for restore and unpurge also {operation: its id}."),
+    Field(
+        description="As in docs/recovery-desk.md, text or object; for restore and unpurge also {operation: its id}.",
+        examples=["task:email.send after:2h"],
+    ),
 ]
 
 
@@ -38,8 +43,10 @@ class PreflightIn(BaseModel, extra="forbid"):
 class OperationIn(BaseModel, extra="forbid"):
     verb: Literal["replay", "discard", "restore", "unpurge"]
     query: LetterQuery
-    reason: str = Field("", description="Why. Needed to discard.")
-    steps: list[int] | None = Field(None, description=f"Of the canary; [] for none; null: {list(STEPS)}. Replay only.")
+    reason: str = Field("", description="Why. Needed to discard.", examples=["the mail server is back"])
+    steps: list[int] | None = Field(
+        None, description=f"Of the canary; [] for none; null: {list(STEPS)}. Replay only.", examples=[list(STEPS)]
+    )
     rate_per_second: float | Literal["fastest"] | None = Field(
         None, description=f"Of the rest, {RATE_PER_SECOND} unless given, {FASTEST:,.0f} at most. Replay only."
     )
@@ -50,55 +57,7 @@ class OperationIn(BaseModel, extra="forbid"):
 
 class PurgeIn(BaseModel, extra="forbid"):
     states: list[Literal["queued", "scheduled", "retrying"]] = Field(["queued"], min_length=1)
-    reason: str = Field("", description="Why. Needed.")
-
-
-class Sample(TypedDict):
-    letter: UUID
-    why: str
-
-
-class PreflightOut(TypedDict):
-    matched: int
-    judged: Annotated[int, Field(description="Less than matched where there was no time to look at all.")]
-    will: Annotated[int, Field(description="How many it would act on.")]
-    skipped: Annotated[dict[str, int], Field(description="How many are left out, by reason.")]
-    samples: dict[str, list[Sample]]
-    drain_seconds: Annotated[float | None, Field(description="Until all have run; null where nobody can say.")]
-
-
-class StepOut(TypedDict):
-    step: int
-    size: int
-    sent: int
-    running: int
-    done: int
-    failed: int
-
-
-class OperationOut(TypedDict):
-    id: UUID
-    verb: str
-    query: Any
-    state: str
-    verdict: Annotated[str, Field(description="Why it ended, or stands still.")]
-    total: int
-    waiting: int
-    sent: int
-    running: int
-    done: int
-    failed: int
-    skipped: dict[str, int]
-    step: int
-    steps: list[StepOut]
-    rate_per_second: float | None
-    stop_ratio: float | None
-    eta_seconds: float | None
-    reason: str
-    requested_by: str
-    created_at: datetime
-    finished_at: datetime | None
-    undoes: UUID | None
+    reason: str = Field("", description="Why. Needed.", examples=["a client sent the same order 4,000 times"])
 
 
 class OperationsOut(TypedDict):
@@ -119,15 +78,12 @@ class OperationsQuery(BaseModel):
     openapi_extra=body.documented(PreflightIn),
 )
 def look(request: HttpRequest) -> HttpResponse:
-    """Nothing is done. It looks at letters for a few seconds at most, and says how far it came."""
+    """Nothing is done. It looks at letters for a few seconds at most, and says how far it came. Start the operation
+    with the `query` of the answer: what dies meanwhile is then not in it."""
     asked = body.read(request, PreflightIn)
-    found = preflight.look(asked.verb, asked.query, rate_per_second=asked.rate_per_second)
-    samples = {
-        blocker: [{"letter": each.letter_id, "why": each.why} for each in blocked]
-        for blocker, blocked in found.samples.items()
-    }
-    told = {name: getattr(found, name) for name in ("matched", "judged", "will", "skipped", "drain_seconds")}
-    return answer({**told, "samples": samples})
+    query = asked.query if asked.verb == "unpurge" else up_to(asked.query, timezone.now().isoformat())
+    found = preflight.look(asked.verb, query, rate_per_second=asked.rate_per_second)
+    return answer(documents.of_preflight(found, query))
 
 
 @router.post(
@@ -146,7 +102,7 @@ def start(request: HttpRequest) -> HttpResponse:
         operations.start(
             asked.verb,
             asked.query,
-            requested_by=_caller(request),
+            requested_by=caller_of(request),
             reason=asked.reason,
             steps=asked.steps,
             rate_per_second=math.inf if asked.rate_per_second == "fastest" else asked.rate_per_second,
@@ -167,7 +123,7 @@ def purge(request: HttpRequest, queue: str) -> HttpResponse:
     `{"operation": its id}` puts the same jobs back, in the same order."""
     asked = body.read(request, PurgeIn, may_be_empty=True)
     query = {"queue": queue, "states": asked.states}
-    return _accepted(operations.start("purge", query, requested_by=_caller(request), reason=asked.reason))
+    return _accepted(operations.start("purge", query, requested_by=caller_of(request), reason=asked.reason))
 
 
 @router.get(
@@ -185,7 +141,7 @@ def list_operations(request: HttpRequest, asked: Query[OperationsQuery]) -> Http
         query = request.GET.copy()
         query["cursor"] = str(page[-1].pk)
         following = f"{request.path}?{query.urlencode()}"
-    return answer({"items": [shown(each) for each in page], "next": following})
+    return answer({"items": [documents.of_operation(each) for each in page], "next": following})
 
 
 @router.get(
@@ -198,7 +154,7 @@ def read_operation(request: HttpRequest, operation_id: UUID) -> HttpResponse:
     operation = Operation.objects.filter(pk=operation_id).first()
     if operation is None:
         raise _no_operation(operation_id)
-    return answer(shown(operation))
+    return answer(documents.of_operation(operation))
 
 
 @router.post(
@@ -233,24 +189,10 @@ def cancel(request: HttpRequest, operation_id: UUID) -> HttpResponse:
     return _steered(request, operation_id, operations.cancel)
 
 
-def shown(operation: Operation) -> OperationOut:
-    told = {
-        "id": operation.id,
-        "verb": operation.verb,
-        "query": operation.query,
-        **operations.progress(operation),
-        "stop_ratio": operation.stop_ratio,
-        "reason": operation.reason,
-        "requested_by": operation.requested_by,
-        "created_at": operation.created_at,
-        "finished_at": operation.finished_at,
-        "undoes": operation.undoes_id,
-    }
-    return cast(OperationOut, told)
-
-
 def _accepted(operation: Operation) -> HttpResponse:
-    return answer(shown(operation), status=202, location=f"/api/v1/dead-letters/operations/{operation.pk}")
+    return answer(
+        documents.of_operation(operation), status=202, location=f"/api/v1/dead-letters/operations/{operation.pk}"
+    )
 
 
 def _steered(request: HttpRequest, operation_id: UUID, act: Any) -> HttpResponse:
@@ -259,12 +201,7 @@ def _steered(request: HttpRequest, operation_id: UUID, act: Any) -> HttpResponse
     if operation is None:
         raise _no_operation(operation_id)
     require(request, of_operation(operation.verb))
-    return answer(shown(act(operation_id, requested_by=_caller(request))))
-
-
-def _caller(request: HttpRequest) -> str:
-    caller: str = request.auth  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
-    return caller
+    return answer(documents.of_operation(act(operation_id, requested_by=caller_of(request))))
 
 
 def _no_operation(operation_id: UUID) -> Http404:

@@ -1,15 +1,13 @@
 """/dead-letters/redirects: standing orders that move replays to another task or queue."""
 
-from datetime import datetime
-
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
 from pydantic import BaseModel, Field
-from typing_extensions import TypedDict
 
 from tasks.dead_letters import redirects
+from tasks.dead_letters.documents import RedirectOut, of_redirect
 from tasks.http import body
-from tasks.http.access import allowed
+from tasks.http.access import allowed, caller_of
 from tasks.http.dead_letters import ReasonIn
 from tasks.http.schemas import answer
 from tasks.models import Redirect
@@ -22,18 +20,7 @@ class RedirectIn(BaseModel, extra="forbid"):
     from_queue: str = Field("", max_length=100, description="Empty: of every queue.")
     to_task: str = Field("", max_length=200, description="Empty: the same task.")
     to_queue: str = Field("", max_length=100, description="Empty: the task's own queue.")
-    reason: str
-
-
-class RedirectOut(TypedDict):
-    id: int
-    from_task: str
-    from_queue: str
-    to_task: str
-    to_queue: str
-    reason: str
-    created_by: str
-    created_at: datetime
+    reason: str = Field(examples=["email-queue is full until noon"])
 
 
 @router.get(
@@ -43,7 +30,7 @@ class RedirectOut(TypedDict):
     summary="List standing redirects",
 )
 def list_redirects(request: HttpRequest) -> HttpResponse:
-    return answer([_shown(redirect) for redirect in redirects.standing()])
+    return answer([of_redirect(redirect) for redirect in redirects.standing()])
 
 
 @router.post(
@@ -56,8 +43,8 @@ def list_redirects(request: HttpRequest) -> HttpResponse:
 def add_redirect(request: HttpRequest) -> HttpResponse:
     """Counts for every replay from now on. A loop is refused."""
     asked = body.read(request, RedirectIn)
-    redirect = redirects.add(**asked.model_dump(), requested_by=request.auth)  # type: ignore[attr-defined]
-    return answer(_shown(redirect), status=201)
+    redirect = redirects.add(**asked.model_dump(), requested_by=caller_of(request))
+    return answer(of_redirect(redirect), status=201)
 
 
 @router.delete(
@@ -71,20 +58,7 @@ def remove_redirect(request: HttpRequest, redirect_id: int) -> HttpResponse:
     """What it has moved stays where it is."""
     why = body.read(request, ReasonIn, may_be_empty=True)
     try:
-        redirects.remove(redirect_id, requested_by=request.auth, reason=why.reason)  # type: ignore[attr-defined]
+        redirects.remove(redirect_id, requested_by=caller_of(request), reason=why.reason)
     except Redirect.DoesNotExist:
         raise Http404(f"there is no redirect {redirect_id}") from None
     return HttpResponse(status=204)
-
-
-def _shown(redirect: Redirect) -> RedirectOut:
-    return {
-        "id": redirect.id,
-        "from_task": redirect.from_task,
-        "from_queue": redirect.from_queue,
-        "to_task": redirect.to_task,
-        "to_queue": redirect.to_queue,
-        "reason": redirect.reason,
-        "created_by": redirect.created_by,
-        "created_at": redirect.created_at,
-    }

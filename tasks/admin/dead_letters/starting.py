@@ -22,7 +22,7 @@ from tasks.admin.markup import short
 from tasks.dead_letters import operations, preflight
 from tasks.dead_letters.pacing import FASTEST, RATE_PER_SECOND, STEPS, STOP_RATIO
 from tasks.dead_letters.preflight import Blocker, Preflight
-from tasks.dead_letters.query import read
+from tasks.dead_letters.query import up_to
 from tasks.errors import InvalidJob, InvalidQuery
 from tasks.models import DeadLetter, Operation
 from tasks.permissions import missing, of_operation
@@ -149,12 +149,12 @@ def start(admin: ModelAdmin, request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     form = form_of(verb, *posted(request))
     if request.method == "POST":
-        query = _up_to(typed, request.POST.get("as_of") or now.isoformat())
+        query = up_to(typed, request.POST.get("as_of") or now.isoformat())
         if operation := confirmed(request, verb, query, form):
             return gone_to(request, operation)
     context: dict[str, Any] = {"typed": typed, "as_of": now.isoformat(), "back_query": urlencode({"q": typed})}
     try:
-        found = preflight.look(verb, _up_to(typed, now.isoformat()))
+        found = preflight.look(verb, up_to(typed, now.isoformat()))
     except InvalidQuery as error:
         context["query_problems"] = [f"{each['field']}: {each['message']}" for each in error.problems]
     else:
@@ -277,12 +277,3 @@ def _drain(verb: str, found: Preflight) -> dict[str, str]:
 
 def _name(letter: DeadLetter | None) -> str:
     return words.task_title(letter.task) if letter and letter.task else "Message"
-
-
-def _up_to(typed: str, moment: str) -> str:
-    """The query, without what dies after ``moment``; as it is where it says so itself, or can not be understood."""
-    try:
-        asked = read(typed, now=timezone.now())
-    except InvalidQuery:
-        return typed
-    return typed if asked.before else f"{typed} before:{moment}".strip()

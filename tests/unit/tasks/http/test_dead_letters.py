@@ -170,6 +170,18 @@ def test_who_made_an_edit_does_not_approve_it(person, settings):
     assert LetterEdit.objects.get().state == "rejected"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_rehearsal_is_masked_unless_somebody_may_unmask_it(call):
+    letter = make_letter(task="probe.secret", payload={"text": "a", "password": "hunter22"})
+    address = f"{letter.pk}/rehearse"
+    seen = call("post", address, without=("dead_letters:unmask",)).json()
+    assert (seen["verdict"], seen["outcome"]["result"], seen["is_masked"]) == ("passed", "a ••••••", True)
+    assert call("post", address, {"unmask": True}, without=("dead_letters:unmask",)).status_code == 403
+    assert call("post", address, {"unmask": True}).json()["outcome"]["result"] == "a hunter22"
+    assert AuditEntry.objects.get().verb == "dead_letters.unmask"
+    assert DeadLetter.objects.get().state == "open"
+
+
 def test_groups_are_listed_read_and_written_to_with_the_right_to_each(call):
     group = make_group(message="order <number>")
     letter_of(group=group)
@@ -187,7 +199,7 @@ def test_groups_are_listed_read_and_written_to_with_the_right_to_each(call):
 def test_of_a_change_that_is_partly_wrong_nothing_is_kept(call):
     group = make_group()
     answer = call("patch", f"groups/{group.pk}", {"owner": "ada", "snoozed_until": "2020-01-01T00:00:00Z"})
-    assert (fields(answer), FailureGroup.objects.get().owner) == (["until"], "")
+    assert (fields(answer), FailureGroup.objects.get().owner) == (["snoozed_until"], "")
     Release.objects.create(name="1.4")
     assert call("patch", f"groups/{group.pk}", {"fixed_in_release": "1.5"}).json()["status"] == "fixed"
     assert call("patch", f"groups/{uuid4()}", {"owner": "ada"}).status_code == 404
@@ -212,6 +224,13 @@ def test_an_operation_is_looked_at_started_steered_and_followed(call):
     assert call("post", f"{address}/resume").status_code == 409
     assert call("get", address).json()["verdict"].startswith("cancelled by token:")
     assert [item["id"] for item in call("get", "operations").json()["items"]] == [operation["id"]]
+
+
+def test_what_dies_after_the_look_is_not_in_the_operation(call):
+    letter_of()
+    query = call("post", "preflight", {"verb": "replay", "query": {"task": "probe.echo"}}).json()["query"]
+    letter_of()
+    assert call("post", "operations", {"verb": "replay", "query": query}).json()["total"] == 1
 
 
 def test_what_would_be_left_out_is_told_with_samples(call):
