@@ -130,6 +130,9 @@ LOGGING = {
 # The platform's own.
 TASKS_MAX_PAYLOAD_BYTES = env.max_payload_bytes
 TASKS_MAX_UPLOAD_BYTES = env.max_upload_bytes
+TASKS_MAX_WAITING_REQUESTS = env.max_waiting_requests
+TASKS_MAX_STREAMS = env.max_streams
+TASKS_MAX_STREAMS_PER_CALLER = env.max_streams_per_caller
 TASKS_HEALTH_MAX_MESSAGES = env.health_max_messages
 TASKS_RELAY_GRACE_SECONDS = env.relay_grace_seconds
 TASKS_WORKER_STALE_SECONDS = env.worker_stale_seconds

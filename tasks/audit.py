@@ -82,11 +82,20 @@ class Fault:
     what: str
 
 
-def faults() -> Iterator[Fault]:
-    """The entries that are not as they were appended, or not there any more, in their order. What was cut off at the
-    end can not be told from what was never there: keep the last digest elsewhere, and ask whether it ``stands``."""
+def faults(*, first: int = 1) -> Iterator[Fault]:
+    """The entries from number ``first`` on that are not as they were appended, or not there any more, in their order.
+    The one before ``first`` is named where it does not fit.
+
+    What was cut off at the end can not be told from what was never there: keep the last digest elsewhere, and ask
+    whether it ``stands``."""
     last, last_was_intact, number = None, True, 1
-    for entry in AuditEntry.objects.order_by("id").iterator():
+    entries = AuditEntry.objects.order_by("id")
+    if first > 1:
+        last = entries.filter(id__lt=first).last()
+        last_was_intact = last is None or last.digest == digest_of(last)
+        number = max(last.id, 0) + 1 if last else 1
+        entries = entries.filter(id__gte=first)
+    for entry in entries.iterator():
         is_intact = entry.digest == digest_of(entry)
         follows = entry.previous == (last.digest if last else "")
         if number < entry.id:

@@ -5,7 +5,7 @@ from django.db import transaction
 
 from tasks.permissions import RIGHTS
 
-_SEES = ("jobs.view", "dead_letters.view", "operations.view", "audit.view")
+_SEES = ("jobs.view", "dead_letters.view", "operations.view", "queues.view", "audit.view")
 _REPAIRS = (
     "jobs.enqueue",
     "jobs.cancel",
@@ -22,6 +22,8 @@ _REPAIRS = (
     "operations.pause",
     "operations.resume",
     "operations.cancel",
+    "queues.pause",
+    "queues.resume",
     "queues.purge",
     "queues.restore",
 )

@@ -8,13 +8,15 @@ from tasks.permissions import User, missing
 
 @dataclass(frozen=True)
 class Button:
-    """A way to ``url``, where the act is asked for and confirmed; with ``why_not``, there is none."""
+    """A way to ``url``, where the act is asked for and confirmed; with ``why_not``, there is none. One that ``posts``
+    acts at once: it is for what the next button takes back."""
 
     text: str
     icon: str
     url: str
     why_not: str = ""
     kind: Literal["", "primary", "danger"] = ""
+    posts: bool = False
 
 
 def button(
@@ -25,7 +27,8 @@ def button(
     url: str,
     kind: Literal["", "primary", "danger"] = "",
     unless: str = "",
+    posts: bool = False,
 ) -> Button:
     """A button for whoever has the rights to ``verbs`` (permissions.RIGHTS). ``unless`` says what else stands against
     it: the state of the letter, say."""
-    return Button(text, icon, url, missing(user, *verbs) or unless, kind)
+    return Button(text, icon, url, missing(user, *verbs) or unless, kind, posts)

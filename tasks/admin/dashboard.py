@@ -15,14 +15,14 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from tasks import brokers, words
-from tasks.admin import markup, run
-from tasks.admin.dead_letters.links import letters_url
+from tasks import brokers, queues, words
+from tasks.admin import markup, pausing, run
 from tasks.admin.workers import alive, queue_chips
 from tasks.brokers import QueueMissing
 from tasks.dead_letters import groups, inspection, search
 from tasks.errors import BrokerUnavailable
-from tasks.models import UNFINISHED, DeadLetter, Job
+from tasks.models import DeadLetter, Job
+from tasks.permissions import missing
 from tasks.states import FINAL, JobState
 from tasks.topology import TOPOLOGY
 
@@ -66,7 +66,9 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     counts = job_counts()
     depths = depths_of_queues() if ask_broker else cache.get(_DEPTHS_KEY)
     letters = letters_by_queue()
+    pauses = queues.paused()
     jobs_url = reverse("admin:tasks_job_changelist")
+    may_purge = not missing(request.user, "operations.start", "queues.purge")
     tiles = [
         {
             "label": state.label,
@@ -91,7 +93,14 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     ]
     return {
         "tiles": tiles,
-        "queues": [_queue_row(queue.name, queue.dead_name, counts, depths, letters) for queue in TOPOLOGY.queues],
+        "queues": [
+            {
+                **_queue_row(queue.name, queue.dead_name, counts, depths, letters),
+                "pausing": pausing.cell(request.user, queue.name, pauses.get(queue.name)),
+            }
+            for queue in TOPOLOGY.queues
+        ],
+        "may_purge": may_purge,
         "broker_error": (depths or {}).get("error", ""),
         "workers": [
             {"worker": worker, "queues": queue_chips(worker), "seen": markup.moment(worker.seen_at)}
@@ -114,7 +123,8 @@ def _queue_row(name: str, dead_name: str, counts: Any, depths: dict[str, Any] | 
         "dead_ready": _depth_cell(found.get(dead_name), asked=depths is not None),
         "letters": letters.get(name, 0),
         "jobs_url": f"{reverse('admin:tasks_job_changelist')}?queue={name}&state=live",
-        "letters_url": letters_url(f"queue:{name}"),
+        "letters_url": f"{reverse('admin:tasks_deadletter_changelist')}?q=queue:{name}",
+        "purge_url": reverse("admin:tasks_queue_purge", args=[name]),
     }
 
 
@@ -154,13 +164,8 @@ def depths_of_queues() -> dict[str, Any]:
 
 
 def job_counts() -> dict[tuple[str, str], int]:
-    """Jobs that have not ended, by (state, queue): as many index entries are read as there are such jobs."""
-
-    def count() -> dict[tuple[str, str], int]:
-        rows = Job.objects.filter(UNFINISHED).order_by().values_list("state", "queue").annotate(found=Count("pk"))
-        return {(state, queue): found for state, queue, found in rows}
-
-    return _remembered("console-counts", COUNTS_SECONDS, count)
+    """Jobs that have not ended, by (state, queue), a moment old at most."""
+    return _remembered("console-counts", COUNTS_SECONDS, queues.job_counts)
 
 
 def ended_counts() -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The few pieces of HTML that lists, pages and the live poller share, so that a swapped piece looks like the first."""
 
 from datetime import datetime
+from uuid import UUID
 
 from django.urls import reverse
 from django.utils import timezone
@@ -107,6 +108,11 @@ def job_link(job_id: object, text: object) -> SafeString:
     return format_html(
         '<a class="tp-link tp-nowrap" href="{}">{}</a>', reverse("admin:tasks_job_change", args=[job_id]), text
     )
+
+
+def short(id: UUID) -> str:
+    """Beginning and end: those made at about the same time have the first letters in common."""
+    return f"{str(id)[:8]}…{str(id)[-4:]}"
 
 
 def reason_badge(letter: DeadLetter) -> SafeString:

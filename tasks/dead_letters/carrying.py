@@ -18,10 +18,10 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from tasks import purging
+from tasks import purging, queues
 from tasks.dead_letters import discarding, replaying
 from tasks.dead_letters.pacing import Pacing, verdict
-from tasks.dead_letters.preflight import CHUNK, Blocker, Paused, blocked, none_is_paused
+from tasks.dead_letters.preflight import CHUNK, Blocker, Paused, blocked
 from tasks.errors import BrokerUnavailable, TaskPlatformError
 from tasks.models import DeadLetter, Job, Operation, OperationItem
 from tasks.states import FINAL, JobState
@@ -74,7 +74,7 @@ def carry(operation_id: UUID, *, until: float) -> int:
             return moved
 
 
-def leave_out(operation: Operation, *, is_paused: Paused = none_is_paused, until: float) -> None:
+def leave_out(operation: Operation, *, is_paused: Paused = queues.is_paused, until: float) -> None:
     """Skip the items whose letters can not be acted on, in the transaction that froze the set; a few hundred at a time,
     until the monotonic clock says ``until``. The others are looked at when their turn comes."""
     items = operation.items.order_by("place")
@@ -171,7 +171,7 @@ def _room(operation: Operation, now: datetime) -> int:
     return purging.AT_ONCE
 
 
-def _blocked(operation: Operation, items: Sequence[OperationItem], is_paused: Paused = none_is_paused) -> Results:
+def _blocked(operation: Operation, items: Sequence[OperationItem], is_paused: Paused = queues.is_paused) -> Results:
     of_letter = {item.letter_id: item.pk for item in items if item.letter_id}
     return {
         of_letter[each.letter_id]: Result(State.SKIPPED, each.why[:300], each.blocker)

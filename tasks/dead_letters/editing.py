@@ -239,8 +239,10 @@ def original_of(letter: DeadLetter) -> Any:
 
 
 def is_same_person(one: str, other: str) -> bool:
-    """Names that differ in case or outer blanks alone are taken for one: better to ask a third than to miss it."""
-    return one.strip().casefold() == other.strip().casefold()
+    """Names that differ in case or outer blanks alone are taken for one, and so are a person and the account of that
+    name: better to ask a third than to miss it."""
+    first, second = (name.strip().casefold().removeprefix("command:") for name in (one, other))
+    return first == second
 
 
 def _keep(edit: LetterEdit) -> LetterEdit:

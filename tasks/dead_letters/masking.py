@@ -14,6 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from pydantic import AliasChoices, BaseModel, RootModel, SecretBytes, SecretStr
 from typing_extensions import is_typeddict
 
+from tasks.models import Job
 from tasks.registry import registry
 from tasks.sensitive import Sensitive
 
@@ -90,6 +91,14 @@ class Mask:
             return value  # that there is none is worth knowing
         self._hidden.update(text for text in _texts(value) if len(text) >= MIN_HIDDEN_CHARS)
         return MASK
+
+
+def mask_of(job: Job) -> Mask:
+    """One that knows already what the job's payload and metadata hide."""
+    mask = Mask()
+    mask.payload(job.task, job.payload)
+    mask.named(job.metadata)
+    return mask
 
 
 def _texts(value: Any) -> Iterator[str]:

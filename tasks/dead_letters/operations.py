@@ -1,5 +1,6 @@
 """One verb on all that match: started, watched, paused, resumed and cancelled by people, carried on by the workers."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,11 +12,11 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from tasks import audit, permissions, purging
+from tasks import audit, permissions, purging, queues
 from tasks.dead_letters import selection
 from tasks.dead_letters.carrying import GOING_ON, advance, carry, end_if_settled, leave_out
 from tasks.dead_letters.pacing import RATE_PER_SECOND, STEPS, STOP_RATIO, Pacing
-from tasks.dead_letters.preflight import LONGEST_SECONDS, Paused, none_is_paused
+from tasks.dead_letters.preflight import LONGEST_SECONDS, Paused
 from tasks.errors import IllegalTransition, InvalidOperation
 from tasks.models import Operation, OperationItem
 
@@ -36,15 +37,15 @@ def start(
     steps: Sequence[int] | None = None,
     rate_per_second: float | None = None,
     stop_ratio: float | None = None,
-    is_paused: Paused = none_is_paused,
+    is_paused: Paused = queues.is_paused,
     longest_seconds: float = LONGEST_SECONDS,
 ) -> Operation:
     """Do ``verb`` to all that match ``query`` now, and to nothing that comes later; ``selection.chosen`` says what a
     query is. What can not be acted on is left out, as ``preflight.look`` would have said.
 
     Replays keep the pace of ``Pacing``: without ``steps``, ``rate_per_second`` or ``stop_ratio`` its defaults, with
-    ``steps=[]`` no canary. The other verbs go at once: what takes less than two seconds is done soon after the caller's
-    transaction has committed, the rest by the workers.
+    ``steps=[]`` no canary, with ``rate_per_second=math.inf`` as fast as it can. The other verbs go at once: what takes
+    less than two seconds is done soon after the caller's transaction has committed, the rest by the workers.
 
     Raises InvalidQuery; InvalidReason when a destructive verb has none; and InvalidOperation when a number makes no
     sense, or nothing would be done.
@@ -143,7 +144,7 @@ def _pacing(verb: str, steps: Sequence[int] | None, rate: float | None, stop_rat
     else:
         pacing = Pacing(
             STEPS if steps is None else tuple(steps),
-            RATE_PER_SECOND if rate is None else rate,
+            RATE_PER_SECOND if rate is None else None if rate == math.inf else rate,
             STOP_RATIO if stop_ratio is None else stop_ratio,
         )
         problems = pacing.problems()

@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from tasks import purging
+from tasks import purging, queues
 from tasks.dead_letters import redirects, selection
 from tasks.dead_letters.drain import drain_seconds
 from tasks.errors import InvalidJob
@@ -85,17 +85,12 @@ class Preflight:
         return self.matched - sum(self.skipped.values())
 
 
-def none_is_paused(queue: str) -> bool:
-    """Of a platform whose queues are never paused."""
-    return False
-
-
 def look(
     verb: str,
     query: str | dict[str, Any],
     *,
     rate_per_second: float | None = None,
-    is_paused: Paused = none_is_paused,
+    is_paused: Paused = queues.is_paused,
     longest_seconds: float = LONGEST_SECONDS,
 ) -> Preflight:
     """What ``verb`` on all that match ``query`` would do, without doing it. It looks at letters for ``longest_seconds``
@@ -110,6 +105,7 @@ def look(
     found = Preflight(matched=chosen.count())
     until = time.monotonic() + longest_seconds
     work: Counter[tuple[str, str]] = Counter()
+    is_paused = cache(is_paused)  # asked once a queue, not once a letter
     ids = chosen.order_by("id").values_list("pk", flat=True).iterator(CHUNK)
     while time.monotonic() < until and (chunk := list(islice(ids, CHUNK))):
         rows = _rows(chunk)
@@ -128,9 +124,9 @@ def look(
     return found
 
 
-def blocked(letter_ids: Sequence[UUID], verb: str, *, is_paused: Paused = none_is_paused) -> list[Blocked]:
+def blocked(letter_ids: Sequence[UUID], verb: str, *, is_paused: Paused = queues.is_paused) -> list[Blocked]:
     """Those of the letters, a few hundred at most, that ``verb`` leaves out."""
-    return list(_judge(_rows(letter_ids), verb, is_paused))
+    return list(_judge(_rows(letter_ids), verb, cache(is_paused)))
 
 
 def _rows(letter_ids: Sequence[UUID]) -> list[Any]:

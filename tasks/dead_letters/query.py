@@ -100,6 +100,19 @@ def read(query: str | Mapping[str, Any], *, now: datetime) -> Query:
     )
 
 
+def up_to(query: str | Mapping[str, Any], moment: str) -> str | dict[str, Any]:
+    """``query`` without what dies after ``moment``, in ISO 8601: what somebody has looked at is what it finds later.
+    As it is where it says before when by itself, or can not be understood."""
+    asked = query if isinstance(query, str) else dict(query)
+    try:
+        is_bounded = read(query, now=datetime.now(UTC)).before is not None
+    except InvalidQuery:
+        is_bounded = True
+    if is_bounded:
+        return asked
+    return f"{asked} before:{moment}".strip() if isinstance(asked, str) else {**asked, "before": moment}
+
+
 def as_dict(query: str | Mapping[str, Any]) -> dict[str, Any]:
     """The query in its dict form, to be kept as JSON; not checked. What is relative to now stays so."""
     if not isinstance(query, str):

@@ -100,10 +100,15 @@ def create_batch(request: HttpRequest) -> HttpResponse:
 
 @router.get("/batches/{uuid:batch_id}", response=BatchOut, auth=allowed("jobs.view"), summary="How far a batch is")
 def read_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
+    return answer(shown_batch(readable_batch(request, batch_id)))
+
+
+def readable_batch(request: HttpRequest, batch_id: UUID) -> Batch:
+    """The batch, for a caller who may read it. Raises Http404 where there is none."""
     batch = Batch.objects.filter(pk=batch_id).first()
     if batch is None:
         raise Http404(f"there is no batch {batch_id}")
-    return answer(shown_batch(batch))
+    return batch
 
 
 def _request(job: BatchJobIn, index: int, batch: Batch) -> JobRequest:

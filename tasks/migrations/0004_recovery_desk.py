@@ -58,6 +58,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'audit entries',
                 'ordering': ['-id'],
                 'default_permissions': ('view',),
+                'indexes': [models.Index(fields=['at'], name='audit_at')],
             },
         ),
         migrations.RunPython(refuse_changes, allow_changes),

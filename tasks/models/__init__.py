@@ -7,6 +7,7 @@ from tasks.models.audit import AuditEntry
 from tasks.models.dead_letters import DeadLetter, FailureGroup, LetterEdit, Redirect, error_summary
 from tasks.models.jobs import UNFINISHED, Batch, Effect, Job, JobEvent, short_id
 from tasks.models.operations import Operation, OperationItem, ParkedJob
+from tasks.models.queues import PausedQueue
 from tasks.models.tokens import ApiToken
 from tasks.models.workers import Release, WorkerProcess
 
@@ -24,6 +25,7 @@ __all__ = [
     "Operation",
     "OperationItem",
     "ParkedJob",
+    "PausedQueue",
     "Redirect",
     "Release",
     "WorkerProcess",

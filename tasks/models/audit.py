@@ -41,6 +41,7 @@ class AuditEntry(models.Model):
         verbose_name = "audit entry"
         verbose_name_plural = "audit entries"
         default_permissions = ("view",)
+        indexes = [models.Index(fields=["at"], name="audit_at")]
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.verb}"

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.db.backends.signals import connection_created
 
-from tasks import brokers
+from tasks import brokers, queues
 from tasks.brokers import Broker, DeadMessage
 from tasks.dead_letters import grouping, operations, regressions
 from tasks.errors import BrokerUnavailable
@@ -30,6 +30,7 @@ TICK_SECONDS = 0.25
 PAUSE_SECONDS = 2.0
 JOIN_SECONDS = 5.0
 HEARTBEAT_SECONDS = 2.0
+PAUSES_SECONDS = 0.75  # and a tick: about once a second
 LOCK_WAIT_MILLISECONDS = 2000
 
 
@@ -40,6 +41,7 @@ class SideThreads(bootsteps.StartStopStep):
 
     def __init__(self, worker: Any, **_: Any):
         worker.worker_process = None
+        worker.paused = frozenset()  # the queues that are; another set once that has changed
         worker.marks = relay.ClaimMarks()
         worker.witness = Witness()  # before the pool forks: it shares memory with the children
         worker.shutdown = Shutdown(worker, settings.TASKS_SHUTDOWN_GRACE_SECONDS)
@@ -81,21 +83,25 @@ class SideThreads(bootsteps.StartStopStep):
             worker.shutdown.finish()
 
     def _register(self, worker: Any) -> Any:
-        queues = sorted(worker.app.amqp.queues.consume_from)
+        consumed = sorted(worker.app.amqp.queues.consume_from)
         pool = type(worker.pool).__module__.rsplit(".", 1)[-1]
         concurrency = worker.max_concurrency or worker.concurrency
         while True:
             state.maybe_shutdown()
             try:
-                return supervision.register_worker(worker.hostname, queues, pool=pool, concurrency=concurrency)
+                _look_at_pauses(worker)  # before it consumes anything
+                return supervision.register_worker(worker.hostname, consumed, pool=pool, concurrency=concurrency)
             except (DatabaseError, InterfaceError) as error:
                 connection.close()
                 logger.warning("waiting for the database: %s", str(error).strip())
                 time.sleep(PAUSE_SECONDS)
 
     def _heartbeat(self, worker: Any) -> None:
-        """Alone: no broker that hangs may keep this worker from saying that it lives."""
-        self._repeat(_Chore(HEARTBEAT_SECONDS, lambda: supervision.beat(worker.worker_process)))
+        """Alone: no broker that hangs may keep this worker from saying that it lives, and from hearing of a pause."""
+        self._repeat(
+            _Chore(HEARTBEAT_SECONDS, lambda: supervision.beat(worker.worker_process)),
+            _Chore(PAUSES_SECONDS, lambda: _look_at_pauses(worker)),
+        )
 
     def _watch(self, worker: Any) -> None:
         """Until the process ends; asks neither database nor broker before that, and keeps its time whatever hangs."""
@@ -157,6 +163,11 @@ class SideThreads(bootsteps.StartStopStep):
         return not self._stopped.is_set()
 
 
+def _look_at_pauses(worker: Any) -> None:
+    """What the consumer heeds at its next look, in the main thread. While the database is away what was known stays."""
+    worker.paused = queues.paused_names()
+
+
 def _children(consumer: Any) -> list[tuple[str, int]]:
     """(attempt id, process id) of what the pool runs."""
     return [(request.id, request.worker_pid) for request in consumer.attempts_in_hand if request.worker_pid]
@@ -183,7 +194,7 @@ def _look_after(worker: Any, watchdog: Watchdog, broker: Broker) -> None:
 
 
 def _consumed(consumer: Any) -> list[str]:
-    """The queues that this worker takes itself to be consuming; none while it connects."""
+    """The queues that this worker takes itself to be consuming, so none that is paused; none while it connects."""
     return [queue.name for queue in consumer.task_consumer.queues] if consumer.task_consumer else []
 
 

@@ -1,14 +1,13 @@
-"""What every action of `manage.py dead_letters` is, gives back and shows."""
+"""What every action of `manage.py dead_letters` is, and gives back."""
 
-import getpass
-import uuid
+import sys
 from abc import ABC, abstractmethod
-from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterable
+from argparse import ArgumentParser
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from tasks.models import DeadLetter, error_summary
+from django.core.management.base import CommandError
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,8 @@ class Action(ABC):
     """One word after `manage.py dead_letters`. What ``run`` raises of the platform's errors becomes the complaint."""
 
     help: str
+    spelled: ClassVar[Mapping[str, str]] = {}
+    """What the services call by a word of theirs, as one types it here."""
 
     @abstractmethod
     def add_arguments(self, parser: ArgumentParser) -> None: ...
@@ -32,30 +33,39 @@ class Action(ABC):
     def run(self, options: dict[str, Any]) -> Answer: ...
 
 
-def add_person(parser: ArgumentParser) -> None:
-    """The option that says who acts, for the job's history and the audit trail."""
-    default = f"command:{getpass.getuser()}"
-    parser.add_argument("--by", default=default, metavar="NAME", help=f"who asks for it ({default})")
+class Actions:
+    """Several actions behind one word, like `operation start`."""
+
+    def __init__(self, help: str, actions: Mapping[str, Action]):
+        self.help = help
+        self.actions = actions
 
 
-def letter_id(text: str) -> uuid.UUID:
-    """An argument that names a letter."""
+def add_actions(parser: ArgumentParser, actions: Mapping[str, "Action | Actions"]) -> None:
+    """A parser for each, with --json; the parsed options hold the one that was asked for as ``action``."""
+    words = parser.add_subparsers(required=True, metavar="ACTION")
+    for word, action in actions.items():
+        own = words.add_parser(word, help=action.help, description=action.help)
+        if isinstance(action, Actions):
+            add_actions(own, action.actions)
+            continue
+        action.add_arguments(own)
+        own.add_argument("--json", action="store_true", dest="as_json", help="print JSON for scripts")
+        own.set_defaults(action=action)
+
+
+def confirm(question: str, lines: Iterable[str], options: Mapping[str, Any]) -> None:
+    """Show ``lines`` and ask, unless --yes says so already. Raises CommandError unless the answer is yes."""
+    if options["yes"]:
+        return
+    if options["as_json"]:
+        raise CommandError("--json asks nothing; add --yes")
+    for line in lines:
+        print(line, file=sys.stderr)
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # input() would ask into a redirected output
     try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no id of a dead letter; `dead_letters list` prints them") from None
-
-
-def as_dict(letter: DeadLetter) -> dict[str, Any]:
-    """What a list tells of a letter."""
-    return {
-        "id": str(letter.pk),
-        "job": str(letter.job_id) if letter.job_id else None,
-        "attempt": letter.attempt,
-        "state": letter.state,
-        "reason": letter.reason,
-        "task": letter.task,
-        "queue": letter.queue,
-        "error": error_summary(letter.error_type, letter.error),
-        "died_at": letter.died_at.isoformat(),
-    }
+        answer = input()
+    except EOFError:
+        raise CommandError("there is nobody to ask; add --yes") from None
+    if answer.strip().lower() not in ("y", "yes"):
+        raise CommandError("nothing was done")

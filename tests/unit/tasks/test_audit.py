@@ -186,6 +186,29 @@ def test_two_altered_neighbours_are_both_named(trail, sql):
 
 
 @pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        ("UPDATE tasks_auditentry SET actor = 'bob' WHERE id = 4", Fault(4, "was altered: it does not fit its digest")),
+        ("DELETE FROM tasks_auditentry WHERE id = 4", Fault(4, "is missing")),
+        ("DELETE FROM tasks_auditentry WHERE id = 2", Fault(2, "is missing")),
+        ("DELETE FROM tasks_auditentry WHERE id IN (1, 2)", Fault(1, "is missing, and so is every entry up to 2")),
+    ],
+)
+def test_a_part_of_the_trail_is_verified_by_itself(trail, sql, statement, what):
+    assert list(faults(first=3)) == []
+    sql(statement)
+    assert list(faults(first=3)) == [what]
+
+
+def test_what_is_before_the_part_is_not_verified_but_for_the_entry_before_it(trail, sql):
+    sql("UPDATE tasks_auditentry SET actor = 'bob' WHERE id = 1")
+    assert list(faults(first=3)) == []
+    sql("UPDATE tasks_auditentry SET actor = 'bob' WHERE id = 2")
+    seal(trail[1], sql)
+    assert [fault.entry for fault in faults(first=3)] == [2]
+
+
+@pytest.mark.parametrize(
     ("gone", "what"),
     [((3,), "is missing"), ((2, 3, 4), "is missing, and so is every entry up to 4"), ((1,), "is missing")],
 )

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.api import IllegalTransition, cancel, replay
 from tasks.dead_letters import burial, replaying
-from tasks.models import DeadLetter, Job
+from tasks.models import AuditEntry, DeadLetter, Job
 from tasks.states import JobState
 from tests.unit.tasks.factories import kinds, make_job
 
@@ -42,6 +42,25 @@ def test_what_has_ended_can_not_be_cancelled(state):
 def test_a_job_that_is_not_there_can_not_be_cancelled():
     with pytest.raises(Job.DoesNotExist):
         cancel(uuid.uuid4())
+
+
+def test_who_cancels_a_job_is_in_the_audit_trail():
+    waiting, running = make_job(JobState.QUEUED), make_job(JobState.RUNNING)
+    cancel(waiting.pk, requested_by="ada")
+    cancel(running.pk, requested_by="ben")
+    cancel(running.pk, requested_by="ben")  # asked again: it was marked already
+    cancel(make_job(JobState.QUEUED).pk)  # nobody did
+    found = AuditEntry.objects.order_by("id").values_list("actor", "verb", "subject", "count")
+    assert list(found) == [
+        ("ada", "jobs.cancel", f"job {waiting.pk}", 1),
+        ("ben", "jobs.cancel", f"job {running.pk}", 1),
+    ]
+
+
+def test_a_refused_cancellation_is_not_in_the_audit_trail():
+    with pytest.raises(IllegalTransition):
+        cancel(make_job(JobState.DEAD).pk, requested_by="ada")
+    assert not AuditEntry.objects.exists()
 
 
 def test_a_replay_counts_its_attempts_anew(outbox, django_capture_on_commit_callbacks):

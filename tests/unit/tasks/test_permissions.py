@@ -21,7 +21,8 @@ VERBS = [
         f"dead_letters.{verb}"
         for verb in ("view", "unmask", "replay", "edit", "approve", "reject", "discard", "restore")
     ),
-    *("dead_letters.redirect", "dead_letters.rehearse", "queues.purge", "queues.restore", "audit.view"),
+    *("dead_letters.redirect", "dead_letters.rehearse", "audit.view"),
+    *(f"queues.{verb}" for verb in ("view", "pause", "resume", "purge", "restore")),
     *(f"operations.{verb}" for verb in ("view", "start", "pause", "resume", "cancel")),
     *(f"groups.{verb}" for verb in ("note", "fix", "snooze")),
     *(f"jobs.{verb}" for verb in ("view", "enqueue", "cancel")),

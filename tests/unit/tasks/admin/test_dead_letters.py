@@ -4,11 +4,11 @@ from django.utils.http import urlencode
 
 from tasks.admin.dashboard import open_letters
 from tasks.api import task
-from tasks.dead_letters import burial, replaying, search
+from tasks.dead_letters import burial, discarding, replaying, search
 from tasks.errors import BrokerUnavailable
 from tasks.models import AuditEntry, DeadLetter, Job
 from tasks.states import JobState
-from tests.unit.tasks.admin.conftest import Plain
+from tests.unit.tasks.admin.conftest import Plain, staff
 from tests.unit.tasks.factories import make_job
 
 pytestmark = pytest.mark.django_db
@@ -239,3 +239,57 @@ def test_links_of_other_pages_name_a_queue_in_the_query(admin_client):
     rows = admin_client.get("/admin/tasks/job/dashboard/").context["queues"]
     url = next(row["letters_url"] for row in rows if row["name"] == letter.queue)
     assert listed(admin_client.get(url)) == {letter.pk}
+
+
+# All that match, however many pages they fill
+
+
+def on_all(client, query):
+    return {button.text: button for button in client.get(LIST, {"q": query}).context["buttons"]}
+
+
+def test_buttons_lead_to_an_operation_on_all_that_match(admin_client):
+    buried()
+    buttons = on_all(admin_client, "luck task:case.*")
+    assert list(buttons) == ["Replay all that match", "Discard all that match"]
+    for verb, button in zip(("replay", "discard"), buttons.values(), strict=True):
+        assert button.why_not == ""
+        answer = admin_client.get(button.url)
+        assert (answer.status_code, answer.wsgi_request.GET.dict()) == (200, {"verb": verb, "q": "luck task:case.*"})
+
+
+def test_discarded_ones_are_offered_to_be_restored(admin_client):
+    letter = buried()
+    discarding.discard(letter.pk, requested_by="grace", reason="twin")
+    buttons = on_all(admin_client, "state:discarded")
+    assert list(buttons) == ["Restore all that match"]
+    assert admin_client.get(buttons["Restore all that match"].url).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [("unheard", "Nothing matches."), ("after:soon", "Mend the search first."), ("state:replayed", "replayed already")],
+)
+def test_a_button_that_could_do_nothing_says_why(admin_client, query, words):
+    DeadLetter.objects.filter(pk=buried().pk).update(state="replayed")
+    page = admin_client.get(LIST, {"q": query}).content.decode()
+    assert words in page
+    assert "verb=replay" not in page
+
+
+@pytest.mark.parametrize(
+    ("rights", "words"),
+    [
+        ((), "You may not start operations on many"),
+        (("tasks.add_operation",), "You may not replay dead letters"),
+        (("tasks.add_operation", "tasks.replay_deadletter"), ""),
+    ],
+)
+def test_an_operation_on_all_takes_both_rights(db, rights, words):
+    buried()
+    client = staff("grace", "tasks.view_deadletter", *rights)
+    button = on_all(client, "")["Replay all that match"]
+    assert button.why_not.startswith(words) if words else button.why_not == ""
+    page = client.get(LIST).content.decode()
+    assert ("verb=replay" in page) == (not words)
+    assert words in page

@@ -266,3 +266,37 @@ def test_a_sparkline_draws_a_bar_for_each_hour_that_had_any():
 def test_a_sparkline_of_nothing_says_so():
     assert sparkline([0] * 24).count("<rect") == 0
     assert in_words([0] * 24) == "None in the last 24 hours"
+
+
+# All its letters
+
+
+def buttons_of(client, group):
+    return {button.text: button for button in client.get(url_of(group)).context["buttons"]}
+
+
+def test_all_letters_of_a_group_can_be_searched_replayed_and_discarded(admin_client):
+    each, other = group(), group()
+    buttons = buttons_of(admin_client, each)
+    assert list(buttons) == ["Its letters", "Replay all of it", "Discard all of it"]
+    found = admin_client.get(buttons["Its letters"].url).context["cl"].result_list
+    assert {letter.group_id for letter in found} == {each.pk} != {other.pk}
+    for verb, text in (("replay", "Replay all of it"), ("discard", "Discard all of it")):
+        answer = admin_client.get(buttons[text].url)
+        assert answer.status_code == 200
+        assert answer.wsgi_request.GET.dict() == {"verb": verb, "q": f"group:{each.pk}"}
+
+
+def test_a_group_of_which_nothing_is_open_offers_its_letters_alone(admin_client):
+    each = make_group(task="case.plain")
+    letter = letter_of(group=each, task="case.plain", state="replayed")
+    buttons = buttons_of(admin_client, each)
+    assert buttons["Replay all of it"].why_not == "None of its letters is open."
+    found = admin_client.get(buttons["Its letters"].url).context["cl"].result_list
+    assert [row.pk for row in found] == [letter.pk]
+
+
+def test_all_of_a_group_takes_the_rights_of_an_operation(db):
+    buttons = buttons_of(staff("looker", *SEES), group())
+    for verb in ("Replay", "Discard"):
+        assert buttons[f"{verb} all of it"].why_not.startswith("You may not start operations on many")

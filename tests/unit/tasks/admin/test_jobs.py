@@ -1,7 +1,9 @@
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 from uuid_utils.compat import uuid7
@@ -253,3 +255,23 @@ def test_a_handed_back_attempt_is_told_as_such(admin_client, outbox):
     page = admin_client.get(f"/admin/tasks/job/{job.pk}/change/").content.decode()
     assert "Handed back, unspent" in page
     assert "the worker was stopped" in page
+
+
+def test_what_a_job_hides_is_masked_wherever_its_page_and_its_attempts_quote_it(admin_client):
+    job = make_job(
+        "dead", payload={"password": "hunter22"}, metadata={"apiKey": "k-123456"}, error="no hunter22", result=None
+    )
+    JobEvent.objects.create(job=job, kind="dead", attempt=1, detail={"error": "no hunter22, k-123456"})
+    row = TaskResult.objects.create(
+        task_id=f"{job.pk}.1",
+        status="FAILURE",
+        result=json.dumps({"exc_type": "ValueError", "exc_message": "no hunter22"}),
+        traceback="login('hunter22')",
+        meta=json.dumps({"evidence": {"log": ["trying hunter22"]}}),
+    )
+    attempt = reverse("admin:django_celery_results_taskresult_change", args=[row.pk])
+    for address in (page_of(job), attempt):
+        page = admin_client.get(address).content.decode()
+        assert "ValueError: no ••••••" in page
+        assert "hunter22" not in page
+        assert "k-123456" not in page

@@ -109,6 +109,7 @@ def test_the_page_leads_to_its_job_and_its_group_and_tells_its_operations(admin_
     for piece in (
         f"/admin/tasks/job/{dead.job_id}/change/", f"/admin/tasks/failuregroup/{group.pk}/change/", "TimeoutError",
         "mail team", "https://wiki.test/mail", "Replay of 3", "number 2", "queue is paused",
+        f"/admin/tasks/operation/{operation.pk}/change/",
     ):  # fmt: skip
         assert piece in page, piece
 

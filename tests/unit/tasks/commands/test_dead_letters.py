@@ -1,40 +1,25 @@
-"""manage.py dead_letters, as a person and a script read it."""
+"""manage.py dead_letters, as a person and a script read it: what is found, shown, and done to one by one."""
 
-import json
+import os
+import pwd
 import uuid
-from io import StringIO
+from typing import get_type_hints
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
-from tasks.dead_letters import replaying
+from tasks.dead_letters import documents, replaying
 from tasks.errors import BrokerUnavailable
-from tasks.models import DeadLetter, JobEvent
-from tests.unit.tasks.factories import make_job
+from tasks.models import AuditEntry, DeadLetter, Job, JobEvent
+from tests.unit.tasks.commands.terminal import run
+from tests.unit.tasks.factories import letter_of, make_letter, make_message_letter
 
-pytestmark = pytest.mark.django_db
-
-
-def run(*arguments):
-    """Its exit code, what it printed and what it complained of."""
-    out = StringIO()
-    try:
-        call_command("dead_letters", *map(str, arguments), stdout=out)
-    except CommandError as error:
-        return error.returncode, out.getvalue(), str(error)
-    return 0, out.getvalue(), ""
-
-
-def make_letter(**values):
-    job = make_job("dead", task=values.get("task", "probe.echo"))
-    given = {"job": job, "attempt": 1, "reason": "exhausted", "task": job.task, "queue": job.queue}
-    return DeadLetter.objects.create(**given | {"error_type": "ValueError", "error": "no\nmore"} | values)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("outbox")]
 
 
 def test_open_letters_are_listed_newest_first():
-    old, new = make_letter(), make_letter()
-    make_letter(state="replayed")
+    old, new = (letter_of(error_type="ValueError", error="no\nmore") for _ in range(2))
+    letter_of(state="replayed")
     code, printed, _ = run("list")
     lines = printed.splitlines()
     assert (code, [line.split()[0] for line in lines]) == (0, [str(new.pk), str(old.pk)])
@@ -42,53 +27,83 @@ def test_open_letters_are_listed_newest_first():
 
 
 @pytest.mark.parametrize(
-    ("filters", "found"),
+    ("asked", "found"),
     [
-        (["--task", "probe.renamed"], {"old name", "renamed"}),
-        (["--queue", "email-queue"], {"mail"}),
-        (["--reason", "expired"], {"mail"}),
+        (["task:probe.renamed"], {"old name", "renamed"}),
+        (["queue:email-queue", "reason:expired"], {"mail"}),
+        (["queue:email-queue reason:exhausted"], set()),
+        (["data.customer.id:42"], {"renamed"}),
         (["--state", "discarded"], {"discarded"}),
-        (["--state", "all", "--task", "probe.fail"], {"discarded"}),
-        (["--task", "no.such"], set()),
+        (["state:all", "task:probe.fail"], {"discarded"}),
+        (["task:no.such"], set()),
     ],
 )
-def test_the_list_is_filtered(filters, found):
+def test_the_list_takes_the_query_that_every_door_takes(asked, found):
     letters = {
-        "old name": make_letter(task="probe.old_name"),
-        "renamed": make_letter(task="probe.renamed"),
-        "mail": make_letter(queue="email-queue", reason="expired"),
-        "discarded": make_letter(task="probe.fail", state="discarded"),
+        "old name": letter_of(task="probe.old_name"),
+        "renamed": letter_of(task="probe.renamed", payload={"customer": {"id": 42}}),
+        "mail": letter_of(queue="email-queue", reason="expired"),
+        "discarded": letter_of(task="probe.fail", state="discarded"),
     }
-    ids = {letter["id"] for letter in json.loads(run("list", "--json", *filters)[1])}
+    ids = {letter["id"] for letter in run("list", "--json", *asked).data["items"]}
     assert ids == {str(letters[name].pk) for name in found}
 
 
 def test_a_list_that_is_cut_says_so():
     for _ in range(3):
-        make_letter()
-    lines = run("list", "--limit", 2)[1].splitlines()
-    assert (len(lines), lines[-1].startswith("… and more")) == (3, True)
-    assert len(run("list", "--limit", 3)[1].splitlines()) == 3
+        letter_of()
+    lines = run("list", "--limit", 2).printed.splitlines()
+    assert (len(lines), lines[-1].startswith("… the newest 2 of 3")) == (3, True)
+    assert len(run("list", "--limit", 3).printed.splitlines()) == 3
+    assert run("list", "--limit", 2, "--json").data["count"] == {"number": 3, "is_capped": False}
+
+
+def test_a_list_costs_the_same_queries_for_many_letters(django_assert_num_queries):
+    for _ in range(20):
+        letter_of()
+    with django_assert_num_queries(2):
+        run("list")
 
 
 def test_no_letters_are_said_aloud_and_are_an_empty_list_to_scripts():
     assert run("list") == (0, "no dead letters\n", "")
-    assert run("list", "--json") == (0, "[]\n", "")
+    assert run("list", "--json").data == {"items": [], "count": {"number": 0, "is_capped": False}}
 
 
-def test_one_is_shown_with_its_cause():
-    letter = make_letter(traceback="Traceback:\n  line", headers={"task": "probe.echo"}, body=b"[[], {}, {}]")
-    printed = run("show", letter.pk)[1]
-    for line in (f"id           {letter.pk}", "error        no\n             more", "body bytes   12", "  line"):
+def test_a_letter_is_told_to_scripts_in_the_words_of_the_api():
+    letter_of()
+    (letter,) = run("list", "--json").data["items"]
+    assert list(letter) == list(get_type_hints(documents.LetterOut))
+
+
+def test_one_is_shown_with_all_that_is_known():
+    letter = make_letter(error="no\nmore", payload={"text": "hello"})
+    printed = run("show", letter.pk).printed
+    for line in (
+        f"id            {letter.pk}",
+        "error         ValueError: no",
+        "died on work-queue",
+        '{"text": "hello"}',
+    ):
         assert line in printed
-    assert "replayed at" not in printed
-    told = json.loads(run("show", letter.pk, "--json")[1])
-    assert (told["headers"], told["replayed_at"], told["error"]) == ({"task": "probe.echo"}, None, "no\nmore")
+    told = run("show", letter.pk, "--json").data
+    assert (told["id"], told["error"], told["payload"]) == (str(letter.pk), "no\nmore", {"text": "hello"})
 
 
-def test_a_payload_that_may_be_sensitive_is_not_printed():
-    letter = make_letter(payload={"text": "secret"})
-    assert "secret" not in run("show", letter.pk)[1] + run("show", letter.pk, "--json")[1]
+def test_bytes_that_nobody_can_read_are_shown_as_hex_once_unmasked():
+    letter = make_message_letter(body=b"\xff\x00{", reason="undecodable")
+    assert "ff 00" not in run("show", letter.pk).printed
+    assert "ff 00 7b" in run("show", letter.pk, "--unmask", "--reason", "a new producer").printed
+
+
+def test_what_is_sensitive_is_masked_until_somebody_says_why_not():
+    letter = letter_of(payload={"password": "hunter22"}, error="bad password hunter22")
+    for arguments in (["list"], ["list", "--json"], ["show", letter.pk], ["show", letter.pk, "--json"]):
+        assert "hunter22" not in run(*arguments).printed
+    assert "--reason: say why" in run("show", letter.pk, "--unmask").complaint
+    assert "hunter22" in run("show", letter.pk, "--unmask", "--reason", "a customer asks", "--by", "ann").printed
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.verb, entry.reason) == ("ann", "dead_letters.unmask", "a customer asks")
 
 
 def test_letters_are_replayed_and_the_history_says_by_whom(outbox, django_capture_on_commit_callbacks):
@@ -100,42 +115,73 @@ def test_letters_are_replayed_and_the_history_says_by_whom(outbox, django_captur
     assert JobEvent.objects.filter(kind="replayed", detail__requested_by="ann").count() == 2
 
 
-def test_who_does_not_say_their_name_is_the_commands_user(outbox, monkeypatch):
-    monkeypatch.setenv("LOGNAME", "root")
+def test_a_letter_is_replayed_elsewhere():
+    letter = make_letter()
+    run("replay", letter.pk, "--queue", "priority-queue", "--task", "probe.renamed")
+    assert Job.objects.values_list("queue", "task").get() == ("priority-queue", "probe.renamed")
+
+
+def test_who_does_not_say_their_name_is_the_account_of_the_process(monkeypatch):
+    ann = pwd.struct_passwd(("ann", "x", 7, 7, "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: ann)
     run("replay", make_letter().pk)
-    assert DeadLetter.objects.get().replayed_by == "command:root"
+    assert DeadLetter.objects.get().replayed_by == "command:ann"
 
 
-def test_what_can_not_be_replayed_is_told_and_keeps_none_of_the_others(outbox):
-    done, fine, nobody = make_letter(state="replayed"), make_letter(), uuid.uuid4()
-    code, printed, complaint = run("replay", done.pk, nobody, fine.pk, "--json")
-    assert (code, complaint) == (1, "2 of 3 not replayed")
-    assert json.loads(printed) == [
+def test_an_account_may_have_no_name(monkeypatch):
+    def fail(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", fail)
+    run("replay", make_letter().pk)
+    assert DeadLetter.objects.get().replayed_by == f"command:{os.getuid()}"
+
+
+def test_what_can_not_be_replayed_is_told_and_keeps_none_of_the_others():
+    done, fine, nobody = letter_of(state="replayed"), letter_of(), uuid.uuid4()
+    outcome = run("replay", done.pk, nobody, fine.pk, "--json")
+    assert (outcome.code, outcome.complaint) == (1, "2 of 3 not replayed")
+    assert outcome.data == [
         {"id": str(done.pk), "replayed": False, "why": "the dead letter is replayed, not open"},
         {"id": str(nobody), "replayed": False, "why": "there is no such dead letter"},
         {"id": str(fine.pk), "replayed": True, "job": str(fine.job_id)},
     ]
 
 
+def test_letters_are_discarded_with_a_reason_and_restored():
+    letter = letter_of()
+    assert run("discard", letter.pk).complaint.startswith("--reason: say why")
+    assert "discarded; can be restored until" in run("discard", letter.pk, "--reason", "test data").printed
+    assert run("restore", letter.pk).printed == f"{letter.pk}  restored\n"
+    assert DeadLetter.objects.get().state == "open"
+    assert run("restore", letter.pk).complaint == "1 of 1 not restored"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["show", "7"], "'7' is no id of a dead letter"),
+        (["show", "7"], "'7' is no id of a dead letter; `dead_letters list` prints them"),
         (["show", uuid.UUID(int=7)], f"there is no dead letter {uuid.UUID(int=7)}"),
-        (["list", "--limit", "0"], "--limit is at least 1"),
+        (["group", uuid.UUID(int=7)], f"there is no failure group {uuid.UUID(int=7)}"),
+        (["approve", uuid.UUID(int=7)], f"there is no edit {uuid.UUID(int=7)}"),
+        (["operation", "show", uuid.UUID(int=7)], f"there is no operation {uuid.UUID(int=7)}"),
+        (["redirects", "remove", "7"], "there is no redirect 7; `dead_letters redirects list` prints them"),
+        (["list", "--limit", "0"], "'0' is no number from 1 to 10,000"),
         (["list", "--state", "lost"], "invalid choice: 'lost'"),
+        (["list", "nope:1"], "nope: "),
+        (["replay"], "the following arguments are required: id"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_its_remedy(arguments, complaint):
-    code, _, told = run(*arguments)
-    assert (code, complaint in told) == (1, True)
+    outcome = run(*arguments)
+    assert (outcome.code, complaint in outcome.complaint) == (1, True)
 
 
 def test_a_broker_that_is_away_keeps_what_was_replayed_before_from_being_forgotten(monkeypatch):
-    letters = [make_letter(), make_letter()]
+    letters = [letter_of(), letter_of()]
     answers = iter([letters[0], BrokerUnavailable("no broker")])
 
-    def replay(id, *, requested_by):
+    def replay(id, **_):
         answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
@@ -153,3 +199,24 @@ def test_a_database_that_can_not_be_asked_has_an_exit_code_of_its_own(monkeypatc
 
     monkeypatch.setattr(replaying, "replay", fail)
     assert run("replay", uuid.uuid4()) == (2, "", "the database can not be asked: refused")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rehearsal_tells_what_a_replay_would_do_and_hides_what_is_sensitive(tmp_path):
+    letter = make_letter(task="probe.secret", payload={"text": "a", "password": "hunter22"})
+    code, printed, _ = run("rehearse", letter.pk)
+    assert (code, "verdict       passed after" in printed, "a ••••••" in printed) == (0, True, True)
+    assert (DeadLetter.objects.get().state, Job.objects.get().state) == ("open", "dead")
+    file = tmp_path / "payload.json"
+    file.write_text('{"text": "b", "password": "••••••"}')
+    assert run("rehearse", letter.pk, "--payload", file, "--json").data["outcome"]["result"] == "b ••••••"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rehearsal_that_fails_again_is_a_complaint(tmp_path):
+    letter = make_letter(task="probe.fail", payload={"how": "raise", "failures": 9})
+    outcome = run("rehearse", letter.pk)
+    assert (outcome.code, outcome.complaint) == (1, "the rehearsal failed: ValueError: asked to fail")
+    file = tmp_path / "payload.json"
+    file.write_text("[1]")
+    assert "holds no JSON object" in run("rehearse", letter.pk, "--payload", file).complaint

@@ -1,3 +1,4 @@
+import math
 import random
 from datetime import timedelta
 from functools import partial
@@ -155,6 +156,13 @@ def test_the_steps_wait_for_the_outcomes_of_those_before_and_the_oldest_goes_fir
     advance()
     check_counts(operation)
     assert (operation.state, operation.done, operation.step) == ("done", 40, 4)
+
+
+def test_as_fast_as_it_can_keeps_no_rate():
+    make_letters(60)
+    operation = start("replay", {}, steps=[], rate_per_second=math.inf)
+    assert operation.rate_per_second is None
+    assert advance() == 60
 
 
 def test_the_rest_keeps_its_rate():

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.dead_letters.query import Place, Query, as_dict, read, values_of, with_values
+from tasks.dead_letters.query import Place, Query, as_dict, read, up_to, values_of, with_values
 from tasks.errors import InvalidQuery
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -100,3 +100,18 @@ def test_the_values_of_a_name_are_replaced_and_the_rest_stays_as_typed(text, val
 
 def test_what_can_not_be_understood_asks_for_no_values():
     assert values_of('state:all "', "state") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "bounded"),
+    [
+        ("", "before:2026-03-01T12:30"),
+        ("task:a luck", "task:a luck before:2026-03-01T12:30"),
+        ({"task": "a"}, {"task": "a", "before": "2026-03-01T12:30"}),
+        ("before:2h", "before:2h"),
+        ({"operation": "x"}, {"operation": "x"}),
+        ('say "no', 'say "no'),
+    ],
+)
+def test_what_was_looked_at_is_all_that_is_found_later(query, bounded):
+    assert up_to(query, "2026-03-01T12:30") == bounded

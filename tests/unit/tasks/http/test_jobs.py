@@ -99,9 +99,9 @@ def test_a_key_has_one_to_two_hundred_characters(send):
     assert send(GOOD, Idempotency_Key="k" * 200).status_code == 202
 
 
-def test_the_key_is_documented(client):
+def test_the_headers_are_documented(client):
     operation = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/jobs"]["post"]
-    assert [parameter["name"] for parameter in operation["parameters"]] == ["Idempotency-Key"]
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["Idempotency-Key", "Prefer"]
 
 
 def test_a_key_that_stands_for_another_payload_is_refused(send):

@@ -1,0 +1,165 @@
+"""manage.py dead_letters operation|purge"""
+
+import builtins
+
+import pytest
+
+from tasks.models import DeadLetter, Job, Operation
+from tests.unit.tasks.commands.terminal import run
+from tests.unit.tasks.factories import letter_of, make_job
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("outbox")]
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """What somebody types when asked; the questions."""
+
+    def say(text, *, meanwhile=lambda: None):
+        asked = []
+
+        def read(prompt=""):
+            asked.append(prompt)
+            meanwhile()
+            if text is None:
+                raise EOFError
+            return text
+
+        monkeypatch.setattr(builtins, "input", read)
+        return asked
+
+    return say
+
+
+def test_what_is_confirmed_is_what_was_looked_at(answer, capsys):
+    letter_of()
+    blocked = letter_of()
+    Job.objects.filter(pk=blocked.job_id).update(task="gone.task")
+    asked = answer("y", meanwhile=letter_of)
+    code, printed, _ = run("operation", "start", "replay", "task:probe.echo", "--by", "ann")
+    assert (code, len(asked)) == (0, 1)
+    looked = capsys.readouterr().err
+    assert looked.endswith("Replay 1? [y/N] ")
+    assert "2 match; replay would act on 1" in looked
+    assert f"{blocked.pk}  no task 'gone.task' in this build" in looked
+    operation = Operation.objects.get()
+    assert (operation.total, operation.steps, operation.requested_by) == (1, [1, 5, 25], "ann")
+    assert f"`dead_letters operation show {operation.pk}`" in printed
+
+
+@pytest.mark.parametrize("text", ["n", "", None])
+def test_nothing_is_done_unless_somebody_says_yes(answer, text):
+    letter_of()
+    answer(text)
+    outcome = run("operation", "start", "discard", "", "--reason", "old")
+    assert (outcome.code, Operation.objects.exists()) == (1, False)
+    assert outcome.complaint == ("there is nobody to ask; add --yes" if text is None else "nothing was done")
+
+
+def test_a_script_says_yes_beforehand():
+    letter_of()
+    assert run("operation", "start", "replay", "", "--json").complaint == "--json asks nothing; add --yes"
+    pace = ["--steps", "2,3", "--rate", "fastest", "--stop-at", "50%"]
+    told = run("operation", "start", "replay", "", "--yes", "--json", *pace).data
+    assert (told["total"], told["rate_per_second"], told["stop_ratio"]) == (1, None, 0.5)
+    assert Operation.objects.get().steps == [2, 3]
+
+
+def test_no_canary_is_an_empty_list_of_steps():
+    letter_of()
+    run("operation", "start", "replay", "", "--yes", "--steps", "", "--rate", "7.5", "--stop-at", "0.1")
+    assert Operation.objects.values_list("steps", "rate_per_second", "stop_ratio").get() == ([], 7.5, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["discard", ""], "--reason: say why"),
+        (["replay", "", "--steps", "0"], "--steps: is a list"),
+        (["replay", "", "--steps", "one"], "'one' is no list of whole numbers"),
+        (["replay", "", "--rate", "0"], "--rate: is more than 0"),
+        (["replay", "", "--rate", "quick"], "'quick' is no number of letters a second"),
+        (["replay", "", "--stop-at", "200%"], "--stop-at: is a part from 0 to 1"),
+        (["replay", "", "--stop-at", "some"], "'some' is no part; write it like 20%"),
+        (["discard", "", "--reason", "x", "--rate", "5"], "--rate: is for replay"),
+        (["replay", "task:none"], "query: matches nothing now"),
+        (["replay", "nope:1"], "nope: "),
+        (["explode", ""], "invalid choice: 'explode'"),
+        (["replay"], "the following arguments are required: query"),
+    ],
+)
+def test_an_operation_that_makes_no_sense_is_refused_at_its_option(arguments, complaint):
+    letter_of()
+    outcome = run("operation", "start", *arguments, "--yes")
+    assert (outcome.code, complaint in outcome.complaint) == (1, True)
+    assert not Operation.objects.exists()
+
+
+def test_nobody_is_asked_about_nothing(answer):
+    asked = answer("y")
+    outcome = run("operation", "start", "replay", "task:none")
+    assert (asked, outcome.complaint) == (
+        [],
+        "0 match; replay would act on 0\nnothing was started: nothing would be done",
+    )
+
+
+def test_a_preflight_looks_and_does_nothing():
+    letter_of()
+    told = run("operation", "preflight", "discard", "task:probe.echo", "--json").data
+    assert (told["matched"], told["will"], told["query"].startswith("task:probe.echo before:")) == (1, 1, True)
+    assert run("operation", "preflight", "replay", "").printed.splitlines()[-1].startswith("until all have run: ")
+    assert (DeadLetter.objects.get().state, Operation.objects.exists()) == ("open", False)
+
+
+def test_an_operation_is_listed_shown_and_steered():
+    letter_of()
+    id = run("operation", "start", "replay", "", "--yes", "--json").data["id"]
+    assert [each["id"] for each in run("operation", "list", "--json").data] == [id]
+    assert "replay   0 done, 0 failed of 1" in run("operation", "list").printed
+    for verb, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
+        assert run("operation", verb, id, "--json").data["state"] == state
+    shown = run("operation", "show", id)
+    assert (shown.code, "verdict       cancelled by command:" in shown.printed) == (0, True)
+    assert "can not resume it" in run("operation", "resume", id).complaint
+
+
+def test_one_that_stopped_by_itself_is_told_to_scripts():
+    operation = Operation.objects.create(
+        verb="replay", state="stopped", verdict="stopped at step 1, 1/1 failed", total=1
+    )
+    assert run("operation", "show", operation.pk)[::2] == (1, "stopped at step 1, 1/1 failed")
+
+
+def test_what_was_discarded_is_put_back(django_capture_on_commit_callbacks):
+    letters = [letter_of() for _ in range(3)]
+    with django_capture_on_commit_callbacks(execute=True):
+        id = run("operation", "start", "discard", "", "--yes", "--reason", "old", "--json").data["id"]
+    assert DeadLetter.objects.filter(state="discarded").count() == len(letters)
+    with django_capture_on_commit_callbacks(execute=True):
+        undoing = run("operation", "undo", id, "--json").data
+    assert (undoing["verb"], undoing["undoes"]) == ("restore", id)
+    assert DeadLetter.objects.filter(state="open").count() == len(letters)
+    assert run("operation", "undo", undoing["id"]).complaint == "id: is a restore, which can not be undone"
+
+
+def test_a_queue_is_purged_and_put_back(answer, capsys, django_capture_on_commit_callbacks):
+    job, later = make_job(), make_job("scheduled")
+    answer("yes")
+    assert run("purge", "nope", "--reason", "x").complaint.startswith("queue: no queue 'nope'")
+    assert run("purge", "work-queue", "--yes").complaint.startswith("--reason: say why")
+    with django_capture_on_commit_callbacks(execute=True):
+        assert run("purge", "work-queue", "--reason", "a flood").code == 0
+    assert "1 match; purge would act on 1" in capsys.readouterr().err
+    assert dict(Job.objects.values_list("pk", "state")) == {job.pk: "cancelled", later.pk: "scheduled"}
+    with django_capture_on_commit_callbacks(execute=True):
+        assert run("operation", "undo", Operation.objects.get().pk).code == 0
+    assert Job.objects.get(pk=job.pk).state == "queued"
+
+
+def test_the_states_to_purge_are_named():
+    make_job("retrying")
+    assert "write some of queued,scheduled,retrying" in run("purge", "work-queue", "--states", "dead").complaint
+    assert run("purge", "work-queue", "--yes", "--reason", "x").complaint == "queue: matches nothing now"
+    told = run("purge", "work-queue", "--states", "queued,retrying", "--yes", "--reason", "x", "--json").data
+    assert told["total"] == 1
