@@ -23,6 +23,12 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     request, "Jobs", "work_history", "admin:tasks_job_changelist", "tasks.view_job", active=_is_jobs
                 ),
                 _entry(request, "Batches", "stacks", "admin:tasks_batch_changelist", "tasks.view_batch"),
+                _entry(request, "Run a task", "play_circle", RUN, "tasks.add_job"),
+            ],
+        ),
+        (
+            "Recovery desk",
+            [
                 _entry(
                     request, "Dead letters", "mark_email_unread", "admin:tasks_deadletter_changelist",
                     "tasks.view_deadletter", badge=dashboard.open_letters,
@@ -32,7 +38,6 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     "tasks.view_deadletter",
                 ),
                 _entry(request, "Edits", "rate_review", "admin:tasks_letteredit_changelist", "tasks.view_deadletter"),
-                _entry(request, "Run a task", "play_circle", RUN, "tasks.add_job"),
                 _entry(
                     request, "Operations", "conveyor_belt", "admin:tasks_operation_changelist", "tasks.view_operation"
                 ),
