@@ -1,9 +1,13 @@
 """manage.py dead_letters: the recovery desk in a terminal"""
 
+import shutil
+import textwrap
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 from django.db import DatabaseError, InterfaceError
 from pydantic_core import to_json
 
@@ -22,36 +26,50 @@ from tasks.management.dead_letters import (
 )
 from tasks.management.dead_letters.action import Action, Actions, add_actions
 
-ACTIONS: dict[str, Action | Actions] = {
-    "list": finding.List(),
-    "show": showing.Show(),
-    "groups": grouping.Groups(),
-    "group": grouping.Group(),
-    "rehearse": rehearsing.Rehearse(),
-    "replay": one_by_one.Replay(),
-    "discard": one_by_one.Discard(),
-    "restore": one_by_one.Restore(),
-    "edit": editing.Edit(),
-    "repair": editing.Repair(),
-    "edits": deciding.Edits(),
-    "approve": deciding.Approve(),
-    "reject": deciding.Reject(),
-    "operation": operating.ACTIONS,
-    "redirects": redirecting.ACTIONS,
-    "purge": purging.Purge(),
+ROOMS: dict[str, dict[str, Action | Actions]] = {
+    "find": {
+        "list": finding.List(),
+        "groups": grouping.Groups(),
+        "group": grouping.Group(),
+    },
+    "understand": {
+        "show": showing.Show(),
+        "rehearse": rehearsing.Rehearse(),
+    },
+    "repair": {
+        "replay": one_by_one.Replay(),
+        "edit": editing.Edit(),
+        "repair": editing.Repair(),
+        "edits": deciding.Edits(),
+        "approve": deciding.Approve(),
+        "reject": deciding.Reject(),
+        "discard": one_by_one.Discard(),
+        "restore": one_by_one.Restore(),
+        "redirects": redirecting.ACTIONS,
+    },
+    "many at once": {
+        "operation": operating.ACTIONS,
+        "purge": purging.Purge(),
+    },
 }
 
 _SPELLED = {name: f"--{name}" for name in ("reason", "task", "queue")}
 
 
+class _Formatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
+    """As Django's, with the lines of the description where they are."""
+
+
 class Command(BaseCommand):
     help = (
         "Find dead letters, see why they died, and do something about them. Exit 1 when something was refused, or did "
-        "not go well; 2 when the database can not be asked. What is sensitive is masked."
+        "not go well; 2 when it was typed wrong, or the database can not be asked. What is sensitive is masked."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        add_actions(parser, ACTIONS)
+        parser.formatter_class = _Formatter
+        parser.description = "\n".join(_overview(self.help))
+        add_actions(parser, {word: each for room in ROOMS.values() for word, each in room.items()}, lists=False)
 
     def handle(self, *, action: Action, as_json: bool, **options: Any) -> None:
         try:
@@ -73,6 +91,19 @@ class Command(BaseCommand):
                 self.stdout.write(line)
         if answer.complaint:
             raise CommandError(answer.complaint)
+
+
+def _overview(help: str) -> Iterator[str]:
+    """The actions under their rooms, which argparse can not do."""
+    width = max(40, shutil.get_terminal_size().columns - 2)
+    yield from textwrap.wrap(help, width)
+    for room, actions in ROOMS.items():
+        yield f"\n{room}:"
+        for word, action in actions.items():
+            yield from textwrap.wrap(
+                f"{word:<10} {action.help}", width, initial_indent="  ", subsequent_indent=" " * 13
+            )
+    yield "\n`dead_letters ACTION --help` says more of one."
 
 
 def _nowhere(error: ObjectDoesNotExist, id: object) -> str:

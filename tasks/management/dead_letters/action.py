@@ -41,11 +41,13 @@ class Actions:
         self.actions = actions
 
 
-def add_actions(parser: ArgumentParser, actions: Mapping[str, "Action | Actions"]) -> None:
-    """A parser for each, with --json; the parsed options hold the one that was asked for as ``action``."""
-    words = parser.add_subparsers(required=True, metavar="ACTION")
+def add_actions(parser: ArgumentParser, actions: Mapping[str, "Action | Actions"], *, lists: bool = True) -> None:
+    """A parser for each, with --json; the parsed options hold the one that was asked for as ``action``. Without
+    ``lists`` the help of ``parser`` leaves them to somebody else."""
+    choices = parser.add_subparsers(required=True, metavar="ACTION", help=None if lists else "one of those above")
     for word, action in actions.items():
-        own = words.add_parser(word, help=action.help, description=action.help)
+        listed: dict[str, Any] = {"help": action.help} if lists else {}  # argparse asks whether help was given
+        own = choices.add_parser(word, description=action.help, **listed)
         if isinstance(action, Actions):
             add_actions(own, action.actions)
             continue

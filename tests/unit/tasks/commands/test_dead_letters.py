@@ -6,10 +6,12 @@ import uuid
 from typing import get_type_hints
 
 import pytest
+from django.core.management import call_command
 from django.db import OperationalError
 
 from tasks.dead_letters import documents, replaying
 from tasks.errors import BrokerUnavailable
+from tasks.management.commands.dead_letters import ROOMS
 from tasks.models import AuditEntry, DeadLetter, Job, JobEvent
 from tests.unit.tasks.commands.terminal import run
 from tests.unit.tasks.factories import letter_of, make_letter, make_message_letter
@@ -175,6 +177,17 @@ def test_letters_are_discarded_with_a_reason_and_restored():
 def test_a_wrong_argument_is_refused_with_its_remedy(arguments, complaint):
     outcome = run(*arguments)
     assert (outcome.code, complaint in outcome.complaint) == (1, True)
+
+
+def test_the_help_tells_of_every_action_in_its_room(capsys):
+    with pytest.raises(SystemExit):
+        call_command("dead_letters", "--help")
+    told = capsys.readouterr().out
+    rooms = [line.strip(":") for line in told.splitlines() if line.strip(":") in ROOMS]
+    assert rooms == list(ROOMS) == ["find", "understand", "repair", "many at once"]
+    for actions in ROOMS.values():
+        for word in actions:
+            assert told.count(f"\n  {word} ") == 1
 
 
 def test_a_broker_that_is_away_keeps_what_was_replayed_before_from_being_forgotten(monkeypatch):
