@@ -1,6 +1,7 @@
 """What operators read: durations, moments, histories and evidence in plain words. Pure functions, no markup."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from tasks.registry import registry
 MAX_SHOWN_CHARS = 20_000
 MAX_SHOWN_BYTES = 4096
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+_STEERS_TERMINALS = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
 
 
 def duration(seconds: float) -> str:
@@ -194,6 +196,12 @@ def _decode_cut(shown: bytes) -> str:
             if error.start < len(shown) - 4:
                 raise
     return shown.decode()
+
+
+def printable(text: str) -> str:
+    """``text`` for a terminal, which would obey what a foreign message or an error may hold: colours, other titles,
+    lines that cover the ones above, words in the opposite order. They stand as \\uNNNN, so JSON stays the same JSON."""
+    return _STEERS_TERMINALS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def hexdump(raw: bytes) -> str:

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 from pydantic_core import to_json
 
+from tasks import words
 from tasks.errors import InvalidJob, TaskPlatformError
 from tasks.management.dead_letters import (
     deciding,
@@ -24,7 +25,7 @@ from tasks.management.dead_letters import (
     rehearsing,
     showing,
 )
-from tasks.management.dead_letters.action import Action, Actions, add_actions
+from tasks.management.dead_letters.action import Action, Actions, Answer, add_actions
 
 ROOMS: dict[str, dict[str, Action | Actions]] = {
     "find": {
@@ -73,24 +74,30 @@ class Command(BaseCommand):
 
     def handle(self, *, action: Action, as_json: bool, **options: Any) -> None:
         try:
-            answer = action.run({**options, "as_json": as_json})
-        except ObjectDoesNotExist as error:
-            raise CommandError(_nowhere(error, options["id"])) from None
-        except (DatabaseError, InterfaceError) as error:
-            raise CommandError(f"the database can not be asked: {str(error).strip()}", returncode=2) from error
-        except InvalidJob as error:
-            names = {**_SPELLED, **action.spelled}
-            faults = (f"{names.get(each['field'], each['field'])}: {each['message']}" for each in error.problems)
-            raise CommandError("\n".join(faults)) from error
-        except TaskPlatformError as error:
-            raise CommandError(str(error)) from error
-        if as_json:
-            self.stdout.write(to_json(answer.data, indent=2).decode())
-        else:
-            for line in answer.lines:
-                self.stdout.write(line)
-        if answer.complaint:
-            raise CommandError(answer.complaint)
+            answer = _answer(action, {**options, "as_json": as_json})
+            lines = [to_json(answer.data, indent=2).decode()] if as_json else answer.lines
+            for line in lines:
+                self.stdout.write(words.printable(line))
+            if answer.complaint:
+                raise CommandError(answer.complaint)
+        except CommandError as error:
+            raise CommandError(words.printable(str(error)), returncode=error.returncode) from error.__cause__
+
+
+def _answer(action: Action, options: dict[str, Any]) -> Answer:
+    """What ``action`` gives. Raises CommandError in the words of who typed it."""
+    try:
+        return action.run(options)
+    except ObjectDoesNotExist as error:
+        raise CommandError(_nowhere(error, options["id"])) from None
+    except (DatabaseError, InterfaceError) as error:
+        raise CommandError(f"the database can not be asked: {str(error).strip()}", returncode=2) from error
+    except InvalidJob as error:
+        names = {**_SPELLED, **action.spelled}
+        faults = (f"{names.get(each['field'], each['field'])}: {each['message']}" for each in error.problems)
+        raise CommandError("\n".join(faults)) from error
+    except TaskPlatformError as error:
+        raise CommandError(str(error)) from error
 
 
 def _overview(help: str) -> Iterator[str]:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from django.core.management.base import CommandError
 
+from tasks import words
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -63,7 +65,7 @@ def confirm(question: str, lines: Iterable[str], options: Mapping[str, Any]) -> 
     if options["as_json"]:
         raise CommandError("--json asks nothing; add --yes")
     for line in lines:
-        print(line, file=sys.stderr)
+        print(words.printable(line), file=sys.stderr)
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # input() would ask into a redirected output
     try:
         answer = input()

@@ -8,6 +8,7 @@ from tasks.dead_letters import documents, editing
 from tasks.management.dead_letters.action import Action, Answer
 from tasks.management.dead_letters.arguments import account, add_limit, add_reason, edit_id, letter_id
 from tasks.management.dead_letters.editing import differences
+from tasks.management.dead_letters.facts import one_line
 from tasks.models import DeadLetter, LetterEdit
 
 
@@ -56,7 +57,7 @@ class Reject(Action):
 
 def _lines(edit: documents.EditOut) -> Iterator[str]:
     said = f"by {edit['edited_by']}: {edit['reason']}"
-    yield f"{edit['id']}  {edit['edited_at']:%Y-%m-%d %H:%M:%S}  {edit['state']}  {said}"
-    yield f"  letter {edit['letter']}, {edit['task']}"
+    yield one_line(f"{edit['id']}  {edit['edited_at']:%Y-%m-%d %H:%M:%S}  {edit['state']}  {said}")
+    yield one_line(f"  letter {edit['letter']}, {edit['task']}")
     for line in differences(edit):
         yield f"  {line}"

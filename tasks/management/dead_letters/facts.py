@@ -22,5 +22,10 @@ def plain(value: Any) -> str:
     return str(value)
 
 
+def one_line(text: str) -> str:
+    """``text`` as one line of a list, where a foreign message may hold something that looks like the next ones."""
+    return " ".join(text.split("\n")).rstrip()
+
+
 def moment(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else "never"

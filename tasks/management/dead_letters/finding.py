@@ -6,6 +6,7 @@ from typing import Any
 from tasks.dead_letters import documents, search
 from tasks.management.dead_letters.action import Action, Answer
 from tasks.management.dead_letters.arguments import add_limit
+from tasks.management.dead_letters.facts import one_line
 from tasks.models import DeadLetter
 
 
@@ -32,4 +33,4 @@ class List(Action):
 def _line(letter: documents.LetterOut) -> str:
     when = f"{letter['died_at']:%Y-%m-%d %H:%M:%S}"
     what = f"{letter['task'] or 'message'}  {letter['queue']}  {letter['reason']}  {letter['error']}"
-    return f"{letter['id']}  {when}  {letter['state']:<9}  {what}".rstrip()
+    return one_line(f"{letter['id']}  {when}  {letter['state']:<9}  {what}")

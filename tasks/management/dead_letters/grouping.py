@@ -12,7 +12,7 @@ from tasks.dead_letters import documents, groups
 from tasks.dead_letters.groups import MAX_LISTED, Status, Summary
 from tasks.management.dead_letters.action import Action, Answer
 from tasks.management.dead_letters.arguments import add_limit, add_person, group_id
-from tasks.management.dead_letters.facts import facts
+from tasks.management.dead_letters.facts import facts, one_line
 from tasks.moments import read_moment_to_come
 
 
@@ -79,9 +79,8 @@ def _line(found: Summary) -> str:
     group = found.group
     error = ": ".join(part for part in (group.error_type, group.message) if part)
     seen = f"{found.last_seen_at:%Y-%m-%d %H:%M:%S}" if found.last_seen_at else "no letters"
-    return (
-        f"{group.pk}  {seen}  {found.status:<8}  {found.open} open of {found.total}  {group.task or 'message'}  {error}"
-    )
+    counts = f"{found.open} open of {found.total}"
+    return one_line(f"{group.pk}  {seen}  {found.status:<8}  {counts}  {group.task or 'message'}  {error}")
 
 
 def _lines(found: Summary) -> Iterator[str]:

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 from tasks.dead_letters import documents, redirects
 from tasks.management.dead_letters.action import Action, Actions, Answer
 from tasks.management.dead_letters.arguments import add_person, add_reason
+from tasks.management.dead_letters.facts import one_line
 from tasks.models import Redirect
 
 
@@ -67,4 +68,4 @@ ACTIONS = Actions("where letters go when they are replayed", {"list": List(), "a
 def _line(redirect: Redirect) -> str:
     come = " on ".join(part for part in (redirect.from_task, redirect.from_queue) if part)
     to = " on ".join(part for part in (redirect.to_task, redirect.to_queue) if part)
-    return f"{redirect.pk}  {come} -> {to}  by {redirect.created_by}: {redirect.reason}"
+    return one_line(f"{redirect.pk}  {come} -> {to}  by {redirect.created_by}: {redirect.reason}")

@@ -104,3 +104,17 @@ def test_links_of_a_result_are_only_addresses_a_browser_may_follow():
 
 def test_long_json_is_cut():
     assert words.pretty({"a": "x" * 30_000}).endswith("more characters")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\tb\nc\r\nd é 漢", "a\tb\nc\r\nd é 漢"),
+        ("\x1b[2J", "\\u001b[2J"),
+        ("12345\rok", "12345\\u000dok"),
+        ("\x00\x08\x7f\x9b", "\\u0000\\u0008\\u007f\\u009b"),
+        ("\u202egpj.exe\u2066", "\\u202egpj.exe\\u2066"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_spelled_out(text, shown):
+    assert words.printable(text) == shown

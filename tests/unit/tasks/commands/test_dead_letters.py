@@ -1,5 +1,6 @@
 """manage.py dead_letters, as a person and a script read it: what is found, shown, and done to one by one."""
 
+import json
 import os
 import pwd
 import uuid
@@ -106,6 +107,22 @@ def test_what_is_sensitive_is_masked_until_somebody_says_why_not():
     assert "hunter22" in run("show", letter.pk, "--unmask", "--reason", "a customer asks", "--by", "ann").printed
     entry = AuditEntry.objects.get()
     assert (entry.actor, entry.verb, entry.reason) == ("ann", "dead_letters.unmask", "a customer asks")
+
+
+def test_what_a_foreign_message_says_does_not_steer_the_terminal():
+    steers = "\x1b[2J\x9b31m\u202e"
+    letter = make_letter(error=f"no {steers}", payload={"text": steers})
+    message = make_message_letter(
+        body=f'{{"a": "{steers}"'.encode(), reason="undecodable", task="a\n0190 forged", error="no"
+    )
+    shown = ["show", message.pk, "--unmask", "--reason", "a new producer"]
+    for arguments in (["list"], ["list", "--json"], ["show", letter.pk], ["edit", letter.pk, "--print"], shown):
+        printed = run(*arguments).printed
+        assert not set(steers) & set(printed) - set("[2J31m"), arguments
+        assert "\\u001b" in printed
+    assert len(run("list").printed.splitlines()) == 2
+    assert json.loads(run("edit", letter.pk, "--print").printed)["text"] == steers
+    assert steers not in run("list", f"x{steers}:1").complaint
 
 
 def test_letters_are_replayed_and_the_history_says_by_whom(outbox, django_capture_on_commit_callbacks):
