@@ -14,6 +14,7 @@ from tasks.errors import InvalidOperation
 from tasks.management.dead_letters.action import Action, Actions, Answer, confirm
 from tasks.management.dead_letters.arguments import add_confirmation, add_limit, add_person, add_reason, operation_id
 from tasks.management.dead_letters.progress import followed, line, looked, progressed
+from tasks.management.dead_letters.watching import complaint, watch
 from tasks.models import Operation
 
 Verb = Operation.Verb
@@ -108,15 +109,16 @@ class List(Action):
 
 
 class Show(Action):
-    help = "how far one is; exit 1 when it has stopped by itself"
+    help = "how far one is; exit 1 when it has stopped, was cancelled, or ended with failures"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", type=operation_id)
+        parser.add_argument("--watch", action="store_true", help="until it has ended, pauses included")
 
     def run(self, options: dict[str, Any]) -> Answer:
-        operation = Operation.objects.get(pk=options["id"])
+        operation = watch(options["id"]) if options["watch"] else Operation.objects.get(pk=options["id"])
         told = documents.of_operation(operation)
-        return Answer(told, progressed(told), operation.verdict if operation.state == Operation.State.STOPPED else "")
+        return Answer(told, progressed(told), complaint(operation))
 
 
 class Steer(Action):

@@ -28,7 +28,9 @@ def followed(operation: Operation) -> Answer:
     """Of one that was just started."""
     operation.refresh_from_db()
     told = documents.of_operation(operation)
-    return Answer(told, [*progressed(told), f"`dead_letters operation show {operation.pk}` tells how far it is"])
+    return Answer(
+        told, [*progressed(told), f"`dead_letters operation show --watch {operation.pk}` shows how far it is"]
+    )
 
 
 def line(told: OperationOut) -> str:

@@ -3,7 +3,10 @@
 import builtins
 
 import pytest
+from django.core.management import CommandError
+from django.utils import timezone
 
+from tasks.management.dead_letters.watching import watch
 from tasks.models import DeadLetter, Job, Operation
 from tests.unit.tasks.commands.terminal import run
 from tests.unit.tasks.factories import letter_of, make_job
@@ -44,7 +47,7 @@ def test_what_is_confirmed_is_what_was_looked_at(answer, capsys):
     assert f"{blocked.pk}  no task 'gone.task' in this build" in looked
     operation = Operation.objects.get()
     assert (operation.total, operation.steps, operation.requested_by) == (1, [1, 5, 25], "ann")
-    assert f"`dead_letters operation show {operation.pk}`" in printed
+    assert f"`dead_letters operation show --watch {operation.pk}`" in printed
 
 
 @pytest.mark.parametrize("text", ["n", "", None])
@@ -120,15 +123,63 @@ def test_an_operation_is_listed_shown_and_steered():
     for verb, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
         assert run("operation", verb, id, "--json").data["state"] == state
     shown = run("operation", "show", id)
-    assert (shown.code, "verdict       cancelled by command:" in shown.printed) == (0, True)
+    assert (shown.code, shown.complaint.startswith("cancelled by command:")) == (1, True)
     assert "can not resume it" in run("operation", "resume", id).complaint
 
 
-def test_one_that_stopped_by_itself_is_told_to_scripts():
+@pytest.mark.parametrize("watch", [[], ["--watch"]])
+@pytest.mark.parametrize(
+    ("state", "failed", "verdict", "code"),
+    [
+        ("stopped", 1, "stopped at step 1, 1/1 failed", 1),
+        ("cancelled", 0, "cancelled by ann", 1),
+        ("done", 1, "9 done, 1 failed", 1),
+        ("done", 0, "10 done", 0),
+    ],
+)
+def test_how_it_ended_is_told_to_scripts(watch, state, failed, verdict, code):
     operation = Operation.objects.create(
-        verb="replay", state="stopped", verdict="stopped at step 1, 1/1 failed", total=1
+        verb="replay", state=state, verdict=verdict, failed=failed, total=10, finished_at=timezone.now()
     )
-    assert run("operation", "show", operation.pk)[::2] == (1, "stopped at step 1, 1/1 failed")
+    outcome = run("operation", "show", operation.pk, *watch)
+    assert (outcome.code, outcome.complaint) == (code, verdict if code else "")
+    assert f"verdict       {verdict}" in outcome.printed
+
+
+def test_one_that_goes_on_is_no_complaint_whatever_has_failed():
+    operation = Operation.objects.create(verb="replay", state="paused", verdict="paused by ann", failed=1, total=10)
+    assert run("operation", "show", operation.pk).code == 0
+
+
+def test_it_is_watched_until_the_last_outcome_is_in(capsys):
+    operation = Operation.objects.create(verb="replay", steps=[1], total=2, waiting=2)
+    outcomes = iter(
+        [
+            {"step": 1, "sent": 1, "waiting": 1},
+            {"step": 1, "sent": 1, "waiting": 1},
+            {"step": 2, "sent": 1, "done": 1, "waiting": 0, "state": "stopped", "verdict": "stopped [red]"},
+            {"sent": 0, "failed": 1, "finished_at": timezone.now()},
+        ]
+    )
+    ended = watch(operation.pk, pause=lambda _: Operation.objects.update(**next(outcomes)))
+    assert (ended.failed, next(outcomes, "all were waited for")) == (1, "all were waited for")
+    assert capsys.readouterr().err.splitlines() == [
+        "replay running: 0 done, 0 failed, 0 running",
+        "replay running, step 1: 0 done, 0 failed, 1 running",
+        "replay stopped by itself, step 2: 1 done, 0 failed, 1 running  stopped [red]",
+    ]
+
+
+def test_who_stops_watching_stops_nothing_else():
+    operation = Operation.objects.create(verb="replay", total=1, waiting=1)
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(CommandError, match="the operation goes on by itself") as raised:
+        watch(operation.pk, pause=interrupt)
+    assert raised.value.returncode == 130
+    assert Operation.objects.get().state == "running"
 
 
 def test_what_was_discarded_is_put_back(django_capture_on_commit_callbacks):
