@@ -20,7 +20,7 @@ from tasks.dead_letters.preflight import LONGEST_SECONDS, Paused
 from tasks.errors import IllegalTransition, InvalidOperation
 from tasks.models import Operation, OperationItem
 
-__all__ = ["advance", "cancel", "pause", "progress", "resume", "start"]
+__all__ = ["advance", "cancel", "pacing_for", "pause", "progress", "resume", "start"]
 
 Verb = Operation.Verb
 State = Operation.State
@@ -52,7 +52,7 @@ def start(
     """
     rows = selection.chosen(verb, query)
     audit.require_reason(permissions.of_operation(verb), reason)
-    pacing = _pacing(verb, steps, rate_per_second, stop_ratio)
+    pacing = pacing_for(verb, steps=steps, rate_per_second=rate_per_second, stop_ratio=stop_ratio)
     with transaction.atomic():
         operation = Operation.objects.create(
             verb=verb,
@@ -83,6 +83,34 @@ def start(
         if verb != Verb.REPLAY:
             transaction.on_commit(lambda: _carry_at_once(operation.pk), robust=True)
     return operation
+
+
+def pacing_for(
+    verb: str,
+    *,
+    steps: Sequence[int] | None = None,
+    rate_per_second: float | None = None,
+    stop_ratio: float | None = None,
+) -> Pacing:
+    """The pace that ``start`` would keep, for whoever wants to know it before. Raises InvalidOperation."""
+    if verb != Verb.REPLAY:
+        given = {"steps": steps, "rate_per_second": rate_per_second, "stop_ratio": stop_ratio}
+        problems = [
+            {"field": name, "message": f"is for replay; {verb} goes at once"}
+            for name, value in given.items()
+            if value is not None
+        ]
+        pacing = Pacing((), None, None)
+    else:
+        pacing = Pacing(
+            STEPS if steps is None else tuple(steps),
+            RATE_PER_SECOND if rate_per_second is None else None if rate_per_second == math.inf else rate_per_second,
+            STOP_RATIO if stop_ratio is None else stop_ratio,
+        )
+        problems = pacing.problems()
+    if problems:
+        raise InvalidOperation(problems)
+    return pacing
 
 
 def pause(operation_id: UUID, *, requested_by: str) -> Operation:
@@ -130,27 +158,6 @@ def progress(operation: Operation) -> dict[str, Any]:
         "rate_per_second": operation.rate_per_second,
         "eta_seconds": _eta_seconds(operation),
     }
-
-
-def _pacing(verb: str, steps: Sequence[int] | None, rate: float | None, stop_ratio: float | None) -> Pacing:
-    if verb != Verb.REPLAY:
-        given = {"steps": steps, "rate_per_second": rate, "stop_ratio": stop_ratio}
-        problems = [
-            {"field": name, "message": f"is for replay; {verb} goes at once"}
-            for name, value in given.items()
-            if value is not None
-        ]
-        pacing = Pacing((), None, None)
-    else:
-        pacing = Pacing(
-            STEPS if steps is None else tuple(steps),
-            RATE_PER_SECOND if rate is None else None if rate == math.inf else rate,
-            STOP_RATIO if stop_ratio is None else stop_ratio,
-        )
-        problems = pacing.problems()
-    if problems:
-        raise InvalidOperation(problems)
-    return pacing
 
 
 def _nothing(matched: int, skipped: dict[str, int]) -> str:

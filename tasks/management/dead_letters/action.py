@@ -71,5 +71,8 @@ def confirm(question: str, lines: Iterable[str], options: Mapping[str, Any]) -> 
         answer = input()
     except EOFError:
         raise CommandError("there is nobody to ask; add --yes") from None
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        raise CommandError("nothing was done") from None
     if answer.strip().lower() not in ("y", "yes"):
         raise CommandError("nothing was done")

@@ -4,18 +4,19 @@ import math
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.utils import timezone
 
+from tasks import audit
 from tasks.dead_letters import documents, operations, preflight
 from tasks.dead_letters.pacing import FASTEST, RATE_PER_SECOND, STEPS, STOP_RATIO
 from tasks.dead_letters.query import up_to
 from tasks.errors import InvalidOperation
-from tasks.management.dead_letters.action import Action, Actions, Answer, confirm
+from tasks.management.dead_letters.action import Action, Actions, Answer
 from tasks.management.dead_letters.arguments import add_confirmation, add_limit, add_person, add_reason, operation_id
-from tasks.management.dead_letters.progress import followed, line, looked, progressed
+from tasks.management.dead_letters.progress import confirm_some, followed, line, looked, progressed
 from tasks.management.dead_letters.watching import complaint, watch
 from tasks.models import Operation
+from tasks.permissions import of_operation
 
 Verb = Operation.Verb
 VERBS = (Verb.REPLAY.value, Verb.DISCARD.value, Verb.RESTORE.value)
@@ -30,12 +31,12 @@ class Preflight(Action):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         _add_what(parser)
-        parser.add_argument("--rate", type=_rate, dest="rate_per_second", metavar="N", help="at so many a second")
+        _add_rate(parser)
 
     def run(self, options: dict[str, Any]) -> Answer:
         verb, query = options["verb"], _bounded(options)
-        rate = options["rate_per_second"]
-        found = preflight.look(verb, query, rate_per_second=None if rate in (None, math.inf) else rate)
+        pacing = operations.pacing_for(verb, rate_per_second=options["rate_per_second"])
+        found = preflight.look(verb, query, rate_per_second=pacing.rate_per_second)
         return Answer(documents.of_preflight(found, query), looked(verb, found))
 
 
@@ -48,15 +49,12 @@ class Start(Action):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         _add_what(parser)
-        steps = ",".join(map(str, STEPS))
-        parser.add_argument("--steps", type=_steps, metavar="N,N,…", help=f'of the canary ({steps}); "" for none')
-        parser.add_argument(
-            "--rate",
-            type=_rate,
-            dest="rate_per_second",
-            metavar="N",
-            help=f"of the rest, letters a second ({RATE_PER_SECOND:g}; {FASTEST:,.0f} at most), or fastest",
+        canary = parser.add_mutually_exclusive_group()
+        canary.add_argument(
+            "--steps", type=_steps, metavar="N,N,…", help=f"of the canary ({','.join(map(str, STEPS))})"
         )
+        canary.add_argument("--no-canary", action="store_const", const=[], dest="steps", help="all at the rate")
+        _add_rate(parser)
         parser.add_argument(
             "--stop-at",
             type=_part,
@@ -70,12 +68,12 @@ class Start(Action):
 
     def run(self, options: dict[str, Any]) -> Answer:
         verb, query = options["verb"], _bounded(options)
-        if not options["yes"]:
-            found = preflight.look(verb, query)
-            if not found.will:
-                raise CommandError("\n".join([*looked(verb, found), "nothing was started: nothing would be done"]))
-            confirm(f"{verb.capitalize()} {found.will:,}?", looked(verb, found), options)
         pace = {name: options[name] for name in _PACE}
+        if not options["yes"]:
+            audit.require_reason(of_operation(verb), options["reason"])  # who is asked is not refused afterwards
+            pacing = operations.pacing_for(verb, **pace)
+            found = preflight.look(verb, query, rate_per_second=pacing.rate_per_second)
+            confirm_some(f"{verb.capitalize()} {found.will:,}?", found, [*looked(verb, found, pacing)], options)
         return followed(operations.start(verb, query, requested_by=options["by"], reason=options["reason"], **pace))
 
 
@@ -157,6 +155,16 @@ def _add_what(parser: ArgumentParser) -> None:
     parser.add_argument("query", nargs="+", help='as of `dead_letters list`; "" is all there are')
 
 
+def _add_rate(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        dest="rate_per_second",
+        metavar="N",
+        help=f"of the rest, letters a second ({RATE_PER_SECOND:g}; {FASTEST:,.0f} at most), or fastest; replay only",
+    )
+
+
 def _bounded(options: dict[str, Any]) -> Any:
     """The query without what dies after this moment: what is confirmed is what was looked at."""
     return up_to(" ".join(options["query"]), timezone.now().isoformat())
@@ -164,9 +172,11 @@ def _bounded(options: dict[str, Any]) -> Any:
 
 def _steps(text: str) -> list[int]:
     try:
-        return [int(size) for size in text.replace(",", " ").split()]
+        if steps := [int(size) for size in text.replace(",", " ").split()]:
+            return steps
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is no list of whole numbers; write them like 1,5,25") from None
+    raise ArgumentTypeError("there are no steps in it; say --no-canary")
 
 
 def _rate(text: str) -> float:

@@ -3,11 +3,13 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
+from tasks import audit
 from tasks.dead_letters import operations, preflight
-from tasks.management.dead_letters.action import Action, Answer, confirm
+from tasks.management.dead_letters.action import Action, Answer
 from tasks.management.dead_letters.arguments import add_confirmation, add_person, add_reason
-from tasks.management.dead_letters.progress import followed, looked
+from tasks.management.dead_letters.progress import confirm_some, followed, looked
 from tasks.models import Operation
+from tasks.permissions import of_operation
 from tasks.purging import WAITING
 from tasks.states import JobState
 
@@ -31,8 +33,9 @@ class Purge(Action):
     def run(self, options: dict[str, Any]) -> Answer:
         query = {"queue": options["queue"], "states": options["states"]}
         if not options["yes"]:
+            audit.require_reason(of_operation(Verb.PURGE), options["reason"])
             found = preflight.look(Verb.PURGE, query)
-            confirm(f"Purge {options['queue']}?", looked(Verb.PURGE, found), options)
+            confirm_some(f"Purge {options['queue']}?", found, [*looked(Verb.PURGE, found)], options)
         return followed(operations.start(Verb.PURGE, query, requested_by=options["by"], reason=options["reason"]))
 
 

@@ -6,6 +6,7 @@ import pytest
 from django.core.management import CommandError
 from django.utils import timezone
 
+from tasks.dead_letters import preflight
 from tasks.management.dead_letters.watching import watch
 from tasks.models import DeadLetter, Job, Operation
 from tests.unit.tasks.commands.terminal import run
@@ -68,9 +69,9 @@ def test_a_script_says_yes_beforehand():
     assert Operation.objects.get().steps == [2, 3]
 
 
-def test_no_canary_is_an_empty_list_of_steps():
+def test_without_a_canary_there_are_no_steps():
     letter_of()
-    run("operation", "start", "replay", "", "--yes", "--steps", "", "--rate", "7.5", "--stop-at", "0.1")
+    run("operation", "start", "replay", "", "--yes", "--no-canary", "--rate", "7.5", "--stop-at", "0.1")
     assert Operation.objects.values_list("steps", "rate_per_second", "stop_ratio").get() == ([], 7.5, 0.1)
 
 
@@ -80,6 +81,8 @@ def test_no_canary_is_an_empty_list_of_steps():
         (["discard", ""], "--reason: say why"),
         (["replay", "", "--steps", "0"], "--steps: is a list"),
         (["replay", "", "--steps", "one"], "'one' is no list of whole numbers"),
+        (["replay", "", "--steps", ""], "there are no steps in it; say --no-canary"),
+        (["replay", "", "--steps", "1", "--no-canary"], "--no-canary: not allowed with argument --steps"),
         (["replay", "", "--rate", "0"], "--rate: is more than 0"),
         (["replay", "", "--rate", "quick"], "'quick' is no number of letters a second"),
         (["replay", "", "--stop-at", "200%"], "--stop-at: is a part from 0 to 1"),
@@ -182,6 +185,46 @@ def test_who_stops_watching_stops_nothing_else():
     assert Operation.objects.get().state == "running"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["operation", "start", "discard", ""], "--reason: say why"),
+        (["operation", "start", "replay", "", "--rate", "0"], "--rate: is more than 0"),
+        (["purge", "work-queue"], "--reason: say why"),
+    ],
+)
+def test_nobody_is_asked_to_confirm_what_would_be_refused(answer, arguments, complaint):
+    letter_of()
+    make_job()
+    asked = answer("y")
+    outcome = run(*arguments)
+    assert (asked, outcome.complaint.startswith(complaint)) == ([], True)
+
+
+def test_who_confirms_knows_the_pace_and_what_it_costs(answer, capsys, monkeypatch):
+    monkeypatch.setattr(preflight, "drain_seconds", lambda work, *, share: 0.1)
+    for _ in range(3):
+        letter_of()
+    answer("n")
+    run("operation", "start", "replay", "", "--rate", "0.1", "--stop-at", "50%")
+    looked = capsys.readouterr().err.splitlines()
+    assert looked[2] == "until all have run: about 30 s"
+    assert looked[1] == "1, 5, 25, then the rest at 0.1 a second; stops once more than 50% have failed"
+    run("operation", "start", "replay", "", "--rate", "fastest", "--no-canary")
+    assert "all as fast as it can; stops once more than 20% have failed" in capsys.readouterr().err
+
+
+def test_a_question_that_is_interrupted_is_a_no(monkeypatch):
+    letter_of()
+
+    def interrupt(prompt=""):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(builtins, "input", interrupt)
+    assert run("operation", "start", "replay", "").complaint == "nothing was done"
+    assert not Operation.objects.exists()
+
+
 def test_what_was_discarded_is_put_back(django_capture_on_commit_callbacks):
     letters = [letter_of() for _ in range(3)]
     with django_capture_on_commit_callbacks(execute=True):
@@ -196,11 +239,14 @@ def test_what_was_discarded_is_put_back(django_capture_on_commit_callbacks):
 
 def test_a_queue_is_purged_and_put_back(answer, capsys, django_capture_on_commit_callbacks):
     job, later = make_job(), make_job("scheduled")
-    answer("yes")
+    asked = answer("yes")
+    assert "nothing would be done" in run("purge", "priority-queue", "--reason", "x").complaint
+    assert asked == []
     assert run("purge", "nope", "--reason", "x").complaint.startswith("queue: no queue 'nope'")
     assert run("purge", "work-queue", "--yes").complaint.startswith("--reason: say why")
     with django_capture_on_commit_callbacks(execute=True):
         assert run("purge", "work-queue", "--reason", "a flood").code == 0
+    assert len(asked) == 1
     assert "1 match; purge would act on 1" in capsys.readouterr().err
     assert dict(Job.objects.values_list("pk", "state")) == {job.pk: "cancelled", later.pk: "scheduled"}
     with django_capture_on_commit_callbacks(execute=True):
