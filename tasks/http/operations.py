@@ -34,10 +34,16 @@ LetterQuery = Annotated[
 ]
 
 
+Rate = Annotated[
+    float | Literal["fastest"] | None,
+    Field(description=f"Of the rest, {RATE_PER_SECOND} unless given, {FASTEST:,.0f} at most. Replay only."),
+]
+
+
 class PreflightIn(BaseModel, extra="forbid"):
     verb: Literal["replay", "discard", "restore", "unpurge"]
     query: LetterQuery
-    rate_per_second: float | None = Field(None, gt=0, le=FASTEST)
+    rate_per_second: Rate = None
 
 
 class OperationIn(BaseModel, extra="forbid"):
@@ -47,9 +53,7 @@ class OperationIn(BaseModel, extra="forbid"):
     steps: list[int] | None = Field(
         None, description=f"Of the canary; [] for none; null: {list(STEPS)}. Replay only.", examples=[list(STEPS)]
     )
-    rate_per_second: float | Literal["fastest"] | None = Field(
-        None, description=f"Of the rest, {RATE_PER_SECOND} unless given, {FASTEST:,.0f} at most. Replay only."
-    )
+    rate_per_second: Rate = None
     stop_ratio: float | None = Field(
         None, description=f"Stops once a larger part has failed again; {STOP_RATIO} unless given. Replay only."
     )
@@ -82,7 +86,8 @@ def look(request: HttpRequest) -> HttpResponse:
     with the `query` of the answer: what dies meanwhile is then not in it."""
     asked = body.read(request, PreflightIn)
     query = asked.query if asked.verb == "unpurge" else up_to(asked.query, timezone.now().isoformat())
-    found = preflight.look(asked.verb, query, rate_per_second=asked.rate_per_second)
+    pacing = operations.pacing_for(asked.verb, rate_per_second=_asked_rate(asked.rate_per_second))
+    found = preflight.look(asked.verb, query, rate_per_second=pacing.rate_per_second)
     return answer(documents.of_preflight(found, query))
 
 
@@ -105,7 +110,7 @@ def start(request: HttpRequest) -> HttpResponse:
             requested_by=caller_of(request),
             reason=asked.reason,
             steps=asked.steps,
-            rate_per_second=math.inf if asked.rate_per_second == "fastest" else asked.rate_per_second,
+            rate_per_second=_asked_rate(asked.rate_per_second),
             stop_ratio=asked.stop_ratio,
         )
     )
@@ -187,6 +192,10 @@ def resume(request: HttpRequest, operation_id: UUID) -> HttpResponse:
 def cancel(request: HttpRequest, operation_id: UUID) -> HttpResponse:
     """What it has not sent stays as it is."""
     return _steered(request, operation_id, operations.cancel)
+
+
+def _asked_rate(rate: float | Literal["fastest"] | None) -> float | None:
+    return math.inf if rate == "fastest" else rate
 
 
 def _accepted(operation: Operation) -> HttpResponse:

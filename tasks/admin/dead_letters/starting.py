@@ -154,7 +154,8 @@ def start(admin: ModelAdmin, request: HttpRequest) -> HttpResponse:
             return gone_to(request, operation)
     context: dict[str, Any] = {"typed": typed, "as_of": now.isoformat(), "back_query": urlencode({"q": typed})}
     try:
-        found = preflight.look(verb, up_to(typed, now.isoformat()))
+        pace = operations.pacing_for(verb).rate_per_second
+        found = preflight.look(verb, up_to(typed, now.isoformat()), rate_per_second=pace)
     except InvalidQuery as error:
         context["query_problems"] = [f"{each['field']}: {each['message']}" for each in error.problems]
     else:

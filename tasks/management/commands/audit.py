@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
-from tasks import audit
+from tasks import audit, words
 from tasks.models import AuditEntry
 from tasks.moments import read_moment
 from tasks.permissions import RIGHTS
@@ -79,7 +79,7 @@ class Command(BaseCommand):
             why = f"  “{entry.reason}”" if entry.reason else ""
             times = f" ({entry.count:,})" if entry.count != 1 else ""
             what = f"{entry.actor or 'nobody'}  {entry.verb}  {entry.subject}{times}{why}"
-            self.stdout.write(f"{entry.id:>6}  {entry.at:%Y-%m-%d %H:%M:%S}  {what}")
+            self.stdout.write(words.printable(f"{entry.id:>6}  {entry.at:%Y-%m-%d %H:%M:%S}  {what}"))
 
 
 def _moment(text: str) -> datetime:

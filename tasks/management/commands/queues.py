@@ -1,6 +1,5 @@
 """manage.py queues list|pause|resume"""
 
-import getpass
 import json
 from argparse import ArgumentTypeError
 from datetime import datetime
@@ -10,8 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
-from tasks import queues
+from tasks import queues, words
 from tasks.errors import TaskPlatformError
+from tasks.management.dead_letters.arguments import add_person
 from tasks.models import PausedQueue
 from tasks.moments import read_moment_to_come
 from tasks.queues import QueueState
@@ -29,10 +29,9 @@ class Command(BaseCommand):
         every = actions.add_parser("list", help="what waits, what runs, who takes it, and what is paused")
         pause = actions.add_parser("pause", help="begin no job of a queue; enqueueing goes on")
         resume = actions.add_parser("resume", help="let a queue's jobs begin again")
-        person = f"command:{getpass.getuser()}"
         for each in (pause, resume):
             each.add_argument("queue", choices=TOPOLOGY.queue_names, metavar="QUEUE")
-            each.add_argument("--by", default=person, metavar="NAME", help=f"who asks for it ({person})")
+            add_person(each)
         pause.add_argument("--reason", default="", help="for people, and the audit trail")
         pause.add_argument(
             "--until", type=_moment, metavar="WHEN", help="2026-03-01T12:30 (UTC), or in 30min, 2h, 3d or 1w"
@@ -45,7 +44,9 @@ class Command(BaseCommand):
             said = getattr(self, f"_{action}")(**options)
             states = queues.states((options["queue"],) if "queue" in options else TOPOLOGY.queue_names)
         except (DatabaseError, InterfaceError) as error:
-            raise CommandError(f"the database can not be asked: {str(error).strip()}", returncode=2) from error
+            raise CommandError(
+                words.printable(f"the database can not be asked: {str(error).strip()}"), returncode=2
+            ) from error
         except TaskPlatformError as error:
             raise CommandError(str(error)) from error
         if as_json:
@@ -54,7 +55,7 @@ class Command(BaseCommand):
             self.stdout.write(said)
         else:
             for state in states:
-                self.stdout.write(_in_words(state))
+                self.stdout.write(words.printable(_in_words(state)))
 
     def _list(self, **_: Any) -> str:
         return ""

@@ -48,6 +48,12 @@ def test_a_queue_is_paused_listed_and_resumed():
     assert "PAUSED" not in line_of("email-queue")
 
 
+def test_a_reason_can_not_steer_the_terminal_that_shows_it():
+    run("pause", "email-queue", "--by", "ada", "--reason", "away \x1b[2J")
+    assert "\x1b" not in line_of("email-queue")
+    assert line_of("email-queue").endswith("by ada “away \\u001b[2J”")
+
+
 def test_the_list_tells_what_waits_and_who_takes_it(monkeypatch):
     make_job(JobState.QUEUED, queue="email-queue")
     make_job(JobState.RUNNING, queue="email-queue")

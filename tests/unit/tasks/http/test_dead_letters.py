@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from tasks.dead_letters import preflight
 from tasks.models import ApiToken, AuditEntry, DeadLetter, FailureGroup, Job, LetterEdit, Operation, Redirect, Release
 from tasks.permissions import SCOPES
 from tasks.states import JobState
@@ -231,6 +232,29 @@ def test_what_dies_after_the_look_is_not_in_the_operation(call):
     query = call("post", "preflight", {"verb": "replay", "query": {"task": "probe.echo"}}).json()["query"]
     letter_of()
     assert call("post", "operations", {"verb": "replay", "query": query}).json()["total"] == 1
+
+
+def test_the_look_knows_the_pace_that_the_replay_would_keep(call, monkeypatch):
+    # given
+    for _ in range(5):
+        letter_of()
+    monkeypatch.setattr(preflight, "drain_seconds", lambda work, share: 0.25)
+    asked = {"verb": "replay", "query": ""}
+
+    # when
+    seconds = {
+        rate: call("post", "preflight", asked | {"rate_per_second": rate}).json()["drain_seconds"]
+        for rate in (None, 0.5, "fastest")
+    }
+
+    # then
+    assert seconds == {None: 0.5, 0.5: 10.0, "fastest": 0.25}
+
+
+def test_a_rate_for_what_goes_at_once_is_refused_at_the_look_already(call):
+    refused = call("post", "preflight", {"verb": "discard", "query": "", "rate_per_second": 3})
+    assert refused.status_code == 422
+    assert "discard goes at once" in refused.content.decode()
 
 
 def test_what_would_be_left_out_is_told_with_samples(call):
