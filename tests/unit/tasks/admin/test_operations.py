@@ -122,7 +122,8 @@ def test_the_page_says_how_long_it_would_take(admin_client, monkeypatch):
 def test_a_look_that_ran_out_of_time_says_how_far_it_came(admin_client, monkeypatch):
     for _ in range(3):
         dead()
-    monkeypatch.setattr("tasks.dead_letters.preflight.look", lambda verb, query: Preflight(matched=3, judged=2))
+    seen = Preflight(matched=3, judged=2)
+    monkeypatch.setattr("tasks.dead_letters.preflight.look", lambda verb, query, rate_per_second: seen)
     page = page_of(admin_client, start_url())
     assert "first 2 of 3" in page
     assert "Replay up to 3" in page
