@@ -1,9 +1,12 @@
-"""ASGI entry, for servers that speak nothing else."""
+"""ASGI entry: every address, and streams that stay open (streams.py)."""
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+django.setup(set_prefix=False)
 
-application = get_asgi_application()
+from project.streams import StreamingHandler  # noqa: E402  its imports want the apps loaded
+
+application = StreamingHandler()

@@ -105,6 +105,10 @@ class Env(BaseSettings):
     )
     default_from_email: str = Field("platform@localhost", description="Sender of e-mail that names none.")
 
+    admins: CommaSeparated = Field(
+        [], description="Addresses that alerts are mailed to, separated by commas; Django's ADMINS."
+    )
+
     extra_apps: CommaSeparated = Field([], description="Your own Django apps, separated by commas.")
 
     behind_tls_proxy: bool = Field(
@@ -112,6 +116,7 @@ class Env(BaseSettings):
     )
 
     port: int = Field(8000, ge=1, le=65535, description="Where `make up` listens, on loopback.")
+    stream_port: int = Field(8001, ge=1, le=65535, description="Where `make up` serves streams, on loopback.")
     flower_port: int = Field(5555, ge=1, le=65535, description="Where Flower listens, on loopback.")
     flower_basic_auth: SecretStr = Field(
         SecretStr(""), description="`user:password` that Flower asks for; off loopback it does not start without."
@@ -126,6 +131,14 @@ class Env(BaseSettings):
         10_485_760, ge=1, description="Largest JSON body of a request: what a batch of jobs may have together."
     )
     max_upload_bytes: int = Field(104_857_600, ge=1, description="Largest file uploaded with a form.")
+    max_waiting_requests: int = Field(
+        12,
+        ge=0,
+        description="Requests that may wait by `Prefer: wait` in one web process, each in a thread; further ones are "
+        "answered at once.",
+    )
+    max_streams: int = Field(1000, ge=1, description="Streams that one streaming process keeps open.")
+    max_streams_per_caller: int = Field(100, ge=1, description="How many of them one token or user may have.")
     health_max_messages: int = Field(1000, ge=0, description="/health/queue warns past this many messages in a queue.")
     relay_grace_seconds: float = Field(
         15.0, gt=0, description="How long a queued job may wait unclaimed before its message is looked for."
@@ -144,7 +157,16 @@ class Env(BaseSettings):
     idle_restart_seconds: float = Field(
         60.0, ge=0, description="A worker idle for this long with messages in its queues starts itself anew; 0: never."
     )
+    edit_approval: bool = Field(
+        False, description="An edited dead letter is replayed once a second person has approved the edit."
+    )
     retain_jobs_days: int = Field(30, ge=1, description="Finished jobs older than this are pruned.")
+    release: str = Field(
+        "", max_length=100, description="This build's version, or its commit. What dies is kept with it."
+    )
+    dead_letter_keep_days: int = Field(
+        14, ge=1, description="How long a discarded dead letter, or a purged job, can be restored."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
 
 

@@ -5,8 +5,15 @@ from ninja import NinjaAPI, Router
 
 from project.problems import add_problem_handlers
 from tasks.http.batches import router as batches
+from tasks.http.dead_letters import router as dead_letters
+from tasks.http.failure_groups import router as failure_groups
 from tasks.http.jobs import router as jobs
+from tasks.http.letter_edits import router as letter_edits
+from tasks.http.operations import router as operations
 from tasks.http.problems import PROBLEM_TYPES
+from tasks.http.queues import router as queues
+from tasks.http.redirects import router as redirects
+from tasks.http.stream import router as streams
 
 api = NinjaAPI(
     title="Task platform",
@@ -28,4 +35,11 @@ def read_problem_type(request: HttpRequest, slug: str) -> dict[str, str | int]:
 
 api.add_router("", jobs)
 api.add_router("", batches)
+api.add_router("", streams)
+api.add_router("", dead_letters)
+api.add_router("", letter_edits)
+api.add_router("", failure_groups)
+api.add_router("", operations)
+api.add_router("", redirects)
+api.add_router("", queues)
 api.add_router("", problems)

@@ -9,7 +9,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, AuthorizationError, HttpError, ValidationError
 
-from tasks.api import IllegalTransition, InvalidJob
+from tasks.errors import (
+    BrokerUnavailable,
+    IllegalTransition,
+    InvalidJob,
+    RehearsalUnavailable,
+    TaskPlatformError,
+)
 from tasks.http.problems import of_invalid_job, problem, respond, slug_of
 
 
@@ -61,6 +67,11 @@ def add_problem_handlers(api: NinjaAPI) -> None:
     @api.exception_handler(IllegalTransition)
     def conflict(request: HttpRequest, error: IllegalTransition) -> HttpResponse:
         return problem(request, "conflict", str(error))
+
+    @api.exception_handler(BrokerUnavailable)
+    @api.exception_handler(RehearsalUnavailable)
+    def busy(request: HttpRequest, error: TaskPlatformError) -> HttpResponse:
+        return problem(request, "busy", str(error))
 
     @api.exception_handler(RequestDataTooBig)
     def too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:

@@ -113,7 +113,9 @@ STORAGES = {
 }
 
 vars().update(email_settings(env.email_url, outbox=VAR_DIR / "outbox/email"))
-DEFAULT_FROM_EMAIL = env.default_from_email
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.default_from_email
+EMAIL_SUBJECT_PREFIX = "[Task platform] "
+ADMINS = [(address, address) for address in env.admins]
 
 LOGGING = {
     "version": 1,
@@ -128,6 +130,9 @@ LOGGING = {
 # The platform's own.
 TASKS_MAX_PAYLOAD_BYTES = env.max_payload_bytes
 TASKS_MAX_UPLOAD_BYTES = env.max_upload_bytes
+TASKS_MAX_WAITING_REQUESTS = env.max_waiting_requests
+TASKS_MAX_STREAMS = env.max_streams
+TASKS_MAX_STREAMS_PER_CALLER = env.max_streams_per_caller
 TASKS_HEALTH_MAX_MESSAGES = env.health_max_messages
 TASKS_RELAY_GRACE_SECONDS = env.relay_grace_seconds
 TASKS_WORKER_STALE_SECONDS = env.worker_stale_seconds
@@ -135,7 +140,10 @@ TASKS_POISON_LIMIT = env.poison_limit
 TASKS_SHUTDOWN_GRACE_SECONDS = env.shutdown_grace_seconds
 TASKS_IDLE_RESTART_SECONDS = env.idle_restart_seconds
 TASKS_BROKER_ACK_TIMEOUT_SECONDS = env.broker_ack_timeout_seconds
+TASKS_EDIT_APPROVAL = env.edit_approval
 TASKS_RETAIN_JOBS_DAYS = env.retain_jobs_days
+TASKS_RELEASE = env.release
+TASKS_DEAD_LETTER_KEEP_DAYS = env.dead_letter_keep_days
 TASKS_RABBITMQ_API_URL = env.rabbitmq_api_url
 TASKS_FLOWER_URL = env.flower_url
 TASKS_OPERATOR_NAME = env.operator_name

@@ -20,6 +20,7 @@ from tasks.monitoring.metrics import job_activity
 from tasks.payloads import StoredFile
 from tasks.registry import task
 from tasks.retry import RetryPolicy
+from tasks.sensitive import Sensitive
 from tasks.states import JobState
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "PermanentError",
     "RetryLater",
     "RetryPolicy",
+    "Sensitive",
     "StoredFile",
     "TaskPlatformError",
     "TooLarge",

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,10 @@ class JobContext:
     """One attempt of one job, seen from inside.
 
     ``attempt`` counts from 1 over the job's whole life, replays included. ``log`` is a logger whose lines name the job.
+    In a ``rehearsal`` nothing may leave: who talks to a provider in a way of their own calls ``would_send`` instead.
     """
+
+    rehearsal = False
 
     def __init__(self, job_id: UUID, attempt: int, *, task: str, metadata: dict[str, Any], requested_by: str):
         self.job_id = job_id
@@ -68,6 +71,11 @@ class JobContext:
                 job_id=self.job_id, key=key, defaults={"value": value, "at": timezone.now()}
             )
         return value
+
+    def would_send(self, channel: str, recipients: Sequence[str], subject: str = "") -> None:
+        """In a rehearsal: show that ``recipients`` would now get a message by ``channel`` ("sms", "push"). Mail by
+        Django needs no word. RuntimeError in an attempt that counts, which would lose the message."""
+        raise RuntimeError("this is no rehearsal: send the message")
 
     @contextmanager
     def _unless_away(self, otherwise: str) -> Iterator[None]:

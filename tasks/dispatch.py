@@ -103,6 +103,7 @@ def columns(spec: TaskSpec, request: JobRequest) -> dict[str, Any]:
     _check_options(request, expires_at, due_at)
     return {
         "task": spec.name,
+        "aliases": spec.aliases,
         "queue": PRIORITY_QUEUE if request.priority == Priority.HIGH else spec.queue.name,
         "priority": str(request.priority),
         "metadata": _metadata(request.metadata),

@@ -51,8 +51,42 @@ class IdempotencyConflict(InvalidJob):
         )
 
 
+class InvalidReason(InvalidJob):
+    """Something is to be destroyed and nobody says why, or too much is said. Nothing changed."""
+
+    def __init__(self, message: str):
+        super().__init__([{"field": "reason", "message": message}])
+
+
+class AppendOnly(TaskPlatformError):
+    """Somebody tried to change or delete an entry of the audit trail."""
+
+    def __init__(self) -> None:
+        super().__init__("an audit entry is appended, never changed or deleted")
+
+
+class InvalidQuery(InvalidJob):
+    """A search for dead letters can not be understood. ``problems`` names each part that is wrong, and its remedy."""
+
+
+class InvalidChange(InvalidJob):
+    """A value can not be what it was to become, and nothing changed. ``problems`` as for InvalidJob."""
+
+
+class InvalidOperation(InvalidJob):
+    """What was asked of dead letters or of a queue makes no sense as it is. Nothing changed."""
+
+
 class IllegalTransition(TaskPlatformError):
     """What was asked does not fit the job's or dead letter's present state. Nothing changed."""
+
+
+class OwnEdit(IllegalTransition):
+    """Who edited a dead letter can not approve the edit: ask somebody else. Nothing changed."""
+
+
+class RehearsalUnavailable(TaskPlatformError):
+    """A rehearsal could not be held: too many run, or its process did not start. It says nothing about the job."""
 
 
 class BrokerUnavailable(TaskPlatformError):

@@ -30,6 +30,8 @@ class NewJob:
 
     id: UUID = field(default_factory=uuid7)
     task: str
+    aliases: tuple[str, ...] = ()
+    """Names that the task had before: their idempotency keys are its keys."""
     queue: str
     priority: str
     payload: str
@@ -61,13 +63,13 @@ def insert(new_jobs: Sequence[NewJob]) -> list[Job]:
 
     Safe among concurrent callers: the constraint decides, and whoever comes second waits for the first one's commit.
     """
-    jobs: dict[UUID, Job] = {}
-    waiting = list(new_jobs)
+    jobs = _enqueued_under_an_alias(new_jobs)
+    waiting = [new for new in new_jobs if new.id not in jobs]
     for _ in range(3):  # the first row of a key may be pruned just before it is read
         inserted = insert_rows(waiting)
         jobs |= {new.id: _job(new, inserted[new.id]) for new in waiting if new.id in inserted}
         if waiting := [new for new in waiting if new.id not in inserted]:
-            first = _first_of_their_keys(waiting)
+            first = _first_of_their_keys(map(_key, waiting))
             jobs |= {new.id: first[_key(new)] for new in waiting if _key(new) in first}
             waiting = [new for new in waiting if _key(new) not in first]
         if not waiting:
@@ -153,11 +155,19 @@ def _by_the_orm(new_jobs: Sequence[NewJob]) -> dict[UUID, Moments]:
     return inserted
 
 
-def _first_of_their_keys(new_jobs: Iterable[NewJob]) -> dict[tuple[str, str], Job]:
+def _enqueued_under_an_alias(new_jobs: Iterable[NewJob]) -> dict[UUID, Job]:
+    """The first jobs of those keys that a task has seen before it was renamed. A build that still enqueues under the
+    old name at this very moment goes unnoticed: no constraint spans two names."""
+    asked = [(new.id, (alias, new.idempotency_key)) for new in new_jobs if new.idempotency_key for alias in new.aliases]
+    first = _first_of_their_keys(key for _, key in asked)
+    return {id: first[key] for id, key in asked if key in first}
+
+
+def _first_of_their_keys(keys_of_tasks: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Job]:
     """By task and key, the jobs that have been there before these."""
     keys: dict[str, list[str]] = {}
-    for new in new_jobs:
-        keys.setdefault(new.task, []).append(new.idempotency_key or "")
+    for task, key in keys_of_tasks:
+        keys.setdefault(task, []).append(key)
     first = (Job.objects.filter(task=task, idempotency_key__in=of_task) for task, of_task in keys.items())
     return {(job.task, job.idempotency_key or ""): job for jobs in first for job in jobs}
 

@@ -1,7 +1,7 @@
 """TaskSpec and the name -> spec table behind ``@task``."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,13 @@ class TaskSpec:
     time_limit_seconds: float
     title: str
     description: str
+    aliases: tuple[str, ...] = ()
+    effect: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every task name that its jobs may bear: its own first, then those it had before."""
+        return (self.name, *self.aliases)
 
     @property
     def soft_time_limit_seconds(self) -> float:
@@ -37,30 +44,45 @@ class TaskSpec:
 
 
 class Registry:
-    """The kinds of work this build knows, by name."""
+    """The kinds of work this build knows, by name. Aliases lead to them, and are not listed."""
 
     def __init__(self) -> None:
-        self._specs: dict[str, TaskSpec] = {}
+        self._specs: dict[str, TaskSpec] = {}  # by name and by alias
 
     def add(self, spec: TaskSpec) -> None:
-        """ImproperlyConfigured when another function has the name already."""
-        known = self._specs.get(spec.name)
-        if known and known.function.__qualname__ != spec.function.__qualname__:
-            raise ImproperlyConfigured(f"two functions are registered as task {spec.name!r}; rename one of them")
-        self._specs[spec.name] = spec
+        """ImproperlyConfigured when another function has the name, or one of the aliases, already."""
+        for name in spec.names:
+            self._check_free(name, spec)
+        self._specs |= dict.fromkeys(spec.names, spec)
 
     def get(self, name: str) -> TaskSpec:
-        """The spec called ``name``. Raises UnknownTask, which lists the names there are."""
+        """The spec called ``name``, now or formerly. Raises UnknownTask, which lists the names there are."""
         try:
             return self._specs[name]
         except KeyError:
-            raise UnknownTask(name, sorted(self._specs)) from None
+            raise UnknownTask(name, [spec.name for spec in self]) from None
+
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """Every name that jobs of the task called ``name`` may bear; of an unknown task that name alone."""
+        return self._specs[name].names if name in self._specs else (name,)
 
     def __contains__(self, name: object) -> bool:
         return name in self._specs
 
     def __iter__(self) -> Iterator[TaskSpec]:
-        return iter(sorted(self._specs.values(), key=lambda spec: spec.name))
+        listed = [spec for name, spec in self._specs.items() if name == spec.name]
+        return iter(sorted(listed, key=lambda spec: spec.name))
+
+    def _check_free(self, name: str, spec: TaskSpec) -> None:
+        known = self._specs.get(name)
+        if known is None:
+            return
+        if known.name != spec.name:
+            raise ImproperlyConfigured(
+                f"task {spec.name!r}: {name!r} is a name or an alias of task {known.name!r}: change one of the two"
+            )
+        if known.function.__qualname__ != spec.function.__qualname__:
+            raise ImproperlyConfigured(f"two functions are registered as task {name!r}; rename one of them")
 
 
 registry = Registry()
@@ -74,18 +96,30 @@ def task(
     retry: RetryPolicy | None = None,
     time_limit_seconds: float = 300,
     title: str = "",
+    aliases: Sequence[str] = (),
+    effect: str = "",
 ) -> Callable[[TaskFunction], TaskFunction]:
     """Register ``function(payload, context)`` as the work called ``name`` ("reports.build").
 
     The function gets its validated ``payload`` and a JobContext; what it returns (JSON-able, a Pydantic model or None)
     is the job's result. Raise PermanentError to bury the job, RetryLater for another attempt; any other exception is
     retried as ``retry`` says. ``time_limit_seconds`` ends the attempt, 1 to 1,800 s. ``title`` and the function's
-    docstring are what operators read.
+    docstring are what operators read. ``effect`` names the last step that it runs with ``context.once``: a dead job
+    that has done it has done all it was for, and is left out when many are replayed.
 
-    Raises ImproperlyConfigured for a bad name, queue or limit, at import.
+    ``aliases`` are names that it had before: what was enqueued under one, and whoever still asks for it, gets this
+    function. While two builds run side by side the older one knows the new name only if that was an alias there: add
+    the new name as an alias, deploy, then let the two change places.
+
+    Raises ImproperlyConfigured for a bad name, queue or limit, or a name that is taken, at import.
     """
-    if not _NAME.fullmatch(name):
-        raise ImproperlyConfigured(f"task {name!r}: a name is dotted lower case, like 'reports.build'")
+    if isinstance(aliases, str):
+        raise ImproperlyConfigured(f"task {name!r}: aliases is a tuple of names, like ({aliases!r},)")
+    for each in (name, *aliases):
+        if not _NAME.fullmatch(each):
+            raise ImproperlyConfigured(f"task {each!r}: a name is dotted lower case, like 'reports.build'")
+    if len({name, *aliases}) <= len(aliases):
+        raise ImproperlyConfigured(f"task {name!r}: aliases are its earlier names, each once")
     if not 1 <= time_limit_seconds <= 1800:
         raise ImproperlyConfigured(f"task {name!r}: time_limit_seconds is 1 to 1800, got {time_limit_seconds}")
     try:
@@ -104,6 +138,8 @@ def task(
                 time_limit_seconds=time_limit_seconds,
                 title=title or name,
                 description=(function.__doc__ or "").strip(),
+                aliases=tuple(aliases),
+                effect=effect,
             )
         )
         return function

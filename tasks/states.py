@@ -31,7 +31,8 @@ LEGAL_CHANGES: dict[JobState, frozenset[JobState]] = {
     JobState.RETRYING: frozenset({JobState.QUEUED, JobState.DEAD, JobState.CANCELLED}),
     JobState.DEAD: frozenset({JobState.QUEUED}),
     JobState.SUCCEEDED: frozenset(),
-    JobState.CANCELLED: frozenset(),
+    # only while it is parked: a purge took it from its queue, and it is put back as it was
+    JobState.CANCELLED: frozenset({JobState.SCHEDULED, JobState.QUEUED, JobState.RETRYING}),
 }
 
 

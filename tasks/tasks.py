@@ -5,14 +5,15 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
+from django.core import mail
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django_celery_results.models import TaskResult
 from pydantic import BaseModel, Field
 
 from tasks.context import JobContext
-from tasks.models import Batch, Job, WorkerProcess
+from tasks.models import Batch, DeadLetter, Job, Operation, ParkedJob, WorkerProcess
 from tasks.registry import task
 from tasks.states import JobState
 
@@ -29,26 +30,52 @@ class PrunePayload(BaseModel):
 
 @task("platform.prune", payload=PrunePayload, title="Prune")
 def prune(payload: PrunePayload, context: JobContext) -> dict[str, int]:
-    """Delete succeeded and cancelled jobs past their retention, with attempts and history. Dead jobs are kept."""
+    """Delete succeeded and cancelled jobs past their retention, with attempts and history; and discarded dead letters
+    past theirs, with their jobs. Other dead jobs are kept, and so is what a purge took while it can be put back."""
     horizon = Now() - timedelta(days=payload.older_than_days or settings.TASKS_RETAIN_JOBS_DAYS)
-    finished = Job.objects.filter(state__in=[JobState.SUCCEEDED, JobState.CANCELLED], finished_at__lt=horizon)
+    ParkedJob.objects.filter(delete_at__lte=Now()).delete()
+    ended = Q(state__in=[JobState.SUCCEEDED, JobState.CANCELLED], finished_at__lt=horizon, parked=None)
+    due = DeadLetter.objects.filter(state=DeadLetter.State.DISCARDED, delete_at__lte=Now())
     deleted = 0
-    while ids := list(finished.values_list("pk", "attempt")[:BATCH]):
-        context.checkpoint()
-        attempts = [f"{job_id}.{number}" for job_id, last in ids for number in range(1, last + 1)]
-        TaskResult.objects.filter(task_id__in=attempts).delete()
-        _delete([job_id for job_id, _ in ids])
-        deleted += len(ids)
-        context.progress(deleted, note="jobs deleted")
+    for which in (ended, Q(state=JobState.DEAD, pk__in=due.values("job"))):  # not one query: each has its own index
+        while ids := list(Job.objects.filter(which).values_list("pk", flat=True)[:BATCH]):
+            context.checkpoint()
+            deleted += _delete(ids, which)
+            context.progress(deleted, note="jobs deleted")
+    due.filter(job=None).delete()
+    Operation.objects.filter(finished_at__lt=horizon, parked=None).delete()
     WorkerProcess.objects.filter(seen_at__lt=horizon).delete()
     Batch.objects.filter(~Exists(Job.objects.filter(batch=OuterRef("pk"))), created_at__lt=horizon).delete()
     return {"jobs_deleted": deleted}
 
 
-def _delete(ids: Sequence[UUID]) -> None:
-    """Jobs and their history. Held first, since no constraint of the database refuses an event without its job: whoever
-    tells one of a job whose row it does not change holds the row as well, so it is told before this or not at all."""
+class MailAdminsPayload(BaseModel):
+    """A mail to whom ADMINS names."""
+
+    subject: str = Field(max_length=200)
+    text: str
+
+
+@task("platform.mail_admins", payload=MailAdminsPayload, title="Mail the admins")
+def mail_admins(payload: MailAdminsPayload, context: JobContext) -> None:
+    """Send an alert of the platform to ADMINS."""
+    subject = " ".join(payload.subject.split())  # one line, or a mail would have headers of an error's making
+    context.once("mail", lambda: mail.mail_admins(subject, payload.text))
+
+
+def _delete(ids: Sequence[UUID], which: Q) -> int:
+    """Jobs, their attempts and their history, if they are ``which`` still. How many they were.
+
+    Held first, since no constraint of the database refuses an event without its job: whoever tells one of a job whose
+    row it does not change holds the row as well, so it is told before this or not at all. And so are their letters:
+    one that is just being restored keeps its job.
+    """
     with transaction.atomic():
         jobs = Job.objects.filter(pk__in=ids)
         list(jobs.select_for_update().order_by("pk").values_list("pk"))
-        jobs.delete()
+        list(DeadLetter.objects.filter(job__in=ids).select_for_update().order_by("pk").values_list("pk"))
+        gone = list(jobs.filter(which).values_list("pk", "attempt"))
+        attempts = [f"{job_id}.{number}" for job_id, last in gone for number in range(1, last + 1)]
+        TaskResult.objects.filter(task_id__in=attempts).delete()
+        Job.objects.filter(pk__in=[job_id for job_id, _ in gone]).delete()
+    return len(gone)

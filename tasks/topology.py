@@ -1,5 +1,6 @@
 """Exchanges, queues and dead-letter routes as data. What a broker declares derives from here and nothing else."""
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -52,6 +53,11 @@ class Topology:
     @property
     def queue_names(self) -> tuple[str, ...]:
         return tuple(queue.name for queue in self.queues)
+
+    def exchanges_to(self, queues: Set[str]) -> frozenset[str]:
+        """The exchanges by which a message may have come to one of ``queues``."""
+        of_their_own = {queue.exchange for queue in self.queues if queue.name in queues}
+        return frozenset(of_their_own | {name for name, reached in self.fanouts.items() if queues & set(reached)})
 
 
 def _queue(name: str) -> Queue:

@@ -36,6 +36,8 @@ def run_servers(arguments: Sequence[str]) -> int:
 
 def run_test(arguments: Sequence[str]) -> int:
     """run pytest, with fresh servers of its own; arguments are pytest's"""
+    environment.ensure()
+    system.ensure_installed((*ALL, "nginx"))
     return _run_with_servers(VAR / "test", [environment.PYTHON, "-m", "pytest", *arguments], apps="tests.probes")
 
 
@@ -72,7 +74,7 @@ def run_lint(arguments: Sequence[str]) -> int:
 def run_setup(arguments: Sequence[str]) -> int:
     """install what is missing and start nothing"""
     environment.ensure()
-    system.ensure_installed(ALL)
+    system.ensure_installed((*ALL, "nginx"))
     return 0
 
 

@@ -21,7 +21,7 @@ def preparation(directory: Path, environment: Mapping[str, str]) -> list[Process
 
 def programs(directory: Path, environment: Mapping[str, str]) -> dict[str, Process]:
     """The processes that stay, by name, in the order of their start."""
-    names = ("web", "worker-fast", "worker-heavy", "beat", "flower")
+    names = ("web", "streams", "worker-fast", "worker-heavy", "beat", "flower")
     return {name: _process(name, [START, name], directory, environment) for name in names}
 
 

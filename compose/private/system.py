@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from compose.private import ROOT, postgresql, process, rabbitmq, redis
+from compose.private import ROOT, nginx, postgresql, process, rabbitmq, redis
 from compose.private.console import say
 from compose.private.problems import Problem
 
@@ -29,6 +29,7 @@ PACKAGES = (
     Package("rabbitmq", "rabbitmq-server", "rabbitmq", rabbitmq.find, ("rabbitmq-server.service", "epmd.socket")),
     Package("postgresql", "postgresql", "postgresql@17", postgresql.find, ("postgresql.service",)),
     Package("redis", "redis-server", "redis", redis.find, ("redis-server.service",)),
+    Package("nginx", "nginx", "nginx", nginx.find, ("nginx.service",)),  # before the site of some tests
     Package("wrk", "wrk", "wrk", lambda: shutil.which("wrk"), ()),  # the load of `make bench`; no server
 )
 

@@ -20,6 +20,7 @@ from compose.private.supervisor import Watched, watch
 
 ADDRESSES = VAR / "run" / "platform.env"
 OPERATOR = "operator"
+PORTS = {"PORT": 8000, "STREAM_PORT": 8001, "FLOWER_PORT": 5555}
 OVERRIDES = {"BROKER_URL": "rabbitmq", "DATABASE_URL": "postgresql", "REDIS_URL": "redis"}
 
 
@@ -32,7 +33,7 @@ def up() -> None:
     wanted = servers_wanted(os.environ)
     system.ensure_installed(wanted)
     with held(VAR):
-        ports = {name: requested_port(name, default) for name, default in (("PORT", 8000), ("FLOWER_PORT", 5555))}
+        ports = requested_ports()
         with running(Servers(VAR, wanted)) as servers:
             values = settings(servers.environment, ports, Secrets(VAR / "run" / "secrets"), os.environ)
             with written(ADDRESSES, values):
@@ -42,6 +43,15 @@ def up() -> None:
 def servers_wanted(given: Mapping[str, str]) -> list[str]:
     """Every server but those whose address the caller's environment names."""
     return [server for variable, server in OVERRIDES.items() if not given.get(variable)]
+
+
+def requested_ports() -> dict[str, int]:
+    """Where to listen, by variable. Problem where two of them would listen at the same port."""
+    ports = {name: requested_port(name, default) for name, default in PORTS.items()}
+    for name, port in ports.items():
+        if twin := next((other for other in ports if other < name and ports[other] == port), None):
+            raise Problem(f"{twin} and {name} are both {port}", exit_code=2)
+    return ports
 
 
 def requested_port(variable: str, default: int, *, free: Callable[[int], bool] = is_free) -> int:
@@ -96,6 +106,7 @@ def run_platform(servers: Servers, values: Mapping[str, str]) -> None:
         for program in lasting.values():
             program.start()
         wait_until_answering(int(values["PORT"]), "/health/live", lasting["web"], follower)
+        wait_until_answering(int(values["STREAM_PORT"]), "/health/live", lasting["streams"], follower)
         wait_until_answering(int(values["FLOWER_PORT"]), "/", lasting["flower"], follower)
         let_all_speak(follower)
         print(welcome(values), flush=True)
@@ -159,6 +170,7 @@ def welcome(values: Mapping[str, str]) -> str:
             f"{site}/api/v1/docs",
             "token: .venv/bin/python manage.py token create NAME --scope jobs:read --scope jobs:write",
         ),
+        ("Streams", f"http://{LOOPBACK}:{values['STREAM_PORT']}", "/api/v1/jobs/{id}/stream, with the same token"),
         ("Flower", values["FLOWER_URL"], values["FLOWER_BASIC_AUTH"].replace(":", " / ")),
     ]
     if api := values.get("RABBITMQ_API_URL", "").partition(";")[0]:

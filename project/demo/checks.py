@@ -14,7 +14,7 @@ from project.demo.photograph import photograph
 from project.demo.waiting import wait_for
 from reports.models import Report
 from tasks.api import JobState, enqueue
-from tasks.dead_letters import replay
+from tasks.dead_letters.replaying import replay
 from tasks.models import DeadLetter, Job
 
 

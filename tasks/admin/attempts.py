@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
@@ -11,8 +12,11 @@ from django.utils.safestring import SafeString
 from django_celery_results.models import GroupResult, TaskResult
 from unfold.decorators import display
 
-from tasks.admin import markup, words
+from tasks import words
+from tasks.admin import markup
 from tasks.admin.base import ReadOnlyAdmin, SelectFilter
+from tasks.dead_letters.masking import Mask, mask_of
+from tasks.models import Job
 from tasks.registry import registry
 
 _BADGES = {
@@ -74,6 +78,9 @@ class AttemptTaskFilter(SelectFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(spec.name, spec.title) for spec in registry]
 
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(task_name__in=registry.names_of(name)) if (name := self.value()) else queryset
+
 
 class AttemptAdmin(ReadOnlyAdmin):
     list_display = ["attempt", "status_shown", "worker", "took", "ended"]
@@ -133,13 +140,22 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     @display(description="Error")
     def error(self, row: TaskResult) -> str | SafeString:
-        return error_line(row) or markup.NOTHING
+        return _mask_of(row).text(error_line(row)) or markup.NOTHING
 
     @display(description="Traceback")
     def traceback_shown(self, row: TaskResult) -> SafeString:
         if not row.traceback:
             return markup.NOTHING
-        return format_html('<pre class="tp-code">{}</pre>', words.shortened(row.traceback))
+        return format_html('<pre class="tp-code">{}</pre>', words.shortened(_mask_of(row).text(row.traceback)))
+
+
+def _mask_of(row: TaskResult) -> Mask:
+    """What the attempt's job hides: an error likes to quote it."""
+    job_id = row.task_id.rpartition(".")[0]
+    try:
+        return mask_of(Job.objects.get(pk=job_id))
+    except (Job.DoesNotExist, ValidationError):  # a task of somebody else's: its id is any text
+        return Mask()
 
 
 def register() -> None:

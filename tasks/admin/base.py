@@ -105,14 +105,14 @@ class CreatedFilter(admin.ListFilter):
         yield {"name": "created_to", "label": "Until", "value": self.days["created_to"]}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        if first := _day(self.days["created_from"]):
+        if first := day_of(self.days["created_from"]):
             queryset = queryset.filter(pk__gte=first_uuid7_of(first))
-        if last := _day(self.days["created_to"]):
+        if last := day_of(self.days["created_to"]):
             queryset = queryset.filter(pk__lt=first_uuid7_of(last + timedelta(days=1)))
         return queryset
 
 
-def _day(text: str) -> date | None:
+def day_of(text: str) -> date | None:
     try:
         day = parse_date(text)
     except ValueError:  # well formed, and no such day

@@ -15,12 +15,14 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from tasks import brokers
-from tasks.admin import markup, run, words
+from tasks import brokers, queues, words
+from tasks.admin import markup, pausing, run
 from tasks.admin.workers import alive, queue_chips
 from tasks.brokers import QueueMissing
+from tasks.dead_letters import groups, inspection, search
 from tasks.errors import BrokerUnavailable
-from tasks.models import UNFINISHED, DeadLetter, Job
+from tasks.models import DeadLetter, Job
+from tasks.permissions import missing
 from tasks.states import FINAL, JobState
 from tasks.topology import TOPOLOGY
 
@@ -29,6 +31,7 @@ OUTAGE_SECONDS = 5
 COUNTS_SECONDS = 2
 HOURS_SECONDS = 10
 MAX_LETTERS_COUNTED = 1000
+MAX_ALERTS = 5
 HOURS = 24
 
 UNKNOWN = "unknown"
@@ -54,6 +57,7 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             "dead": sum(hour["dead"] for hour in hours),
         },
         "letters": latest_letters() if may_see_letters else None,
+        "alerts": fixes_that_failed() if may_see_letters else [],
     }
 
 
@@ -62,7 +66,9 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     counts = job_counts()
     depths = depths_of_queues() if ask_broker else cache.get(_DEPTHS_KEY)
     letters = letters_by_queue()
+    pauses = queues.paused()
     jobs_url = reverse("admin:tasks_job_changelist")
+    may_purge = not missing(request.user, "operations.start", "queues.purge")
     tiles = [
         {
             "label": state.label,
@@ -87,7 +93,14 @@ def live(request: HttpRequest, *, ask_broker: bool = True) -> dict[str, Any]:
     ]
     return {
         "tiles": tiles,
-        "queues": [_queue_row(queue.name, queue.dead_name, counts, depths, letters) for queue in TOPOLOGY.queues],
+        "queues": [
+            {
+                **_queue_row(queue.name, queue.dead_name, counts, depths, letters),
+                "pausing": pausing.cell(request.user, queue.name, pauses.get(queue.name)),
+            }
+            for queue in TOPOLOGY.queues
+        ],
+        "may_purge": may_purge,
         "broker_error": (depths or {}).get("error", ""),
         "workers": [
             {"worker": worker, "queues": queue_chips(worker), "seen": markup.moment(worker.seen_at)}
@@ -110,7 +123,8 @@ def _queue_row(name: str, dead_name: str, counts: Any, depths: dict[str, Any] | 
         "dead_ready": _depth_cell(found.get(dead_name), asked=depths is not None),
         "letters": letters.get(name, 0),
         "jobs_url": f"{reverse('admin:tasks_job_changelist')}?queue={name}&state=live",
-        "letters_url": f"{reverse('admin:tasks_deadletter_changelist')}?queue={name}",
+        "letters_url": f"{reverse('admin:tasks_deadletter_changelist')}?q=queue:{name}",
+        "purge_url": reverse("admin:tasks_queue_purge", args=[name]),
     }
 
 
@@ -150,13 +164,8 @@ def depths_of_queues() -> dict[str, Any]:
 
 
 def job_counts() -> dict[tuple[str, str], int]:
-    """Jobs that have not ended, by (state, queue): as many index entries are read as there are such jobs."""
-
-    def count() -> dict[tuple[str, str], int]:
-        rows = Job.objects.filter(UNFINISHED).order_by().values_list("state", "queue").annotate(found=Count("pk"))
-        return {(state, queue): found for state, queue, found in rows}
-
-    return _remembered("console-counts", COUNTS_SECONDS, count)
+    """Jobs that have not ended, by (state, queue), a moment old at most."""
+    return _remembered("console-counts", COUNTS_SECONDS, queues.job_counts)
 
 
 def ended_counts() -> dict[str, int]:
@@ -208,16 +217,31 @@ def open_letters() -> str:
 
 
 def latest_letters() -> list[dict[str, Any]]:
-    letters = DeadLetter.objects.filter(state=DeadLetter.State.OPEN).defer("body", "headers", "properties", "traceback")
+    letters = search.letters("").defer("body", "properties", "traceback", "evidence")
     return [
         {
             "title": words.task_title(letter.task) if letter.task else "Message",
             "url": reverse("admin:tasks_deadletter_change", args=[letter.pk]),
             "reason": markup.reason_badge(letter),
-            "error": words.error_line(letter.error_type, letter.error),
+            "error": inspection.error_line(letter),
             "at": markup.moment(letter.died_at),
         }
-        for letter in letters.order_by("-id")[:5]
+        for letter in letters[:5]
+    ]
+
+
+def fixes_that_failed() -> list[dict[str, Any]]:
+    """Failure groups that came back in a release that was to have the fix."""
+    return [
+        {
+            "title": str(group),
+            "message": group.message,
+            "url": reverse("admin:tasks_failuregroup_change", args=[group.pk]),
+            "release": group.fixed_in_release,
+            "owner": group.owner,
+            "at": markup.moment(group.reopened_at),
+        }
+        for group in groups.reopened()[:MAX_ALERTS]
     ]
 
 

@@ -19,9 +19,11 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
-from tasks import jobs
-from tasks.admin import attempts, dashboard, markup, run, words
+from tasks import jobs, words
+from tasks.admin import attempts, dashboard, markup, pausing, run
 from tasks.admin.base import CreatedFilter, ReadOnlyAdmin, SelectFilter, go_to
+from tasks.dead_letters import inspection
+from tasks.dead_letters.masking import Mask, mask_of
 from tasks.errors import IllegalTransition
 from tasks.models import UNFINISHED, Job, JobEvent
 from tasks.registry import registry
@@ -50,6 +52,8 @@ class StateFilter(SelectFilter):
 
 
 class TaskFilter(SelectFilter):
+    """By kind of work: jobs that were enqueued under an earlier name of it are among them."""
+
     title = "task"
     parameter_name = "task"
 
@@ -57,6 +61,9 @@ class TaskFilter(SelectFilter):
         return [
             (spec.name, spec.title if spec.title == spec.name else f"{spec.title} ({spec.name})") for spec in registry
         ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(task__in=registry.names_of(name)) if (name := self.value()) else queryset
 
 
 class QueueFilter(SelectFilter):
@@ -96,6 +103,7 @@ class JobAdmin(ReadOnlyAdmin):
             path("run/<str:task>/", view(self.run), name="tasks_job_run"),
             path("live/", view(self.live), name="tasks_job_live"),
             path("dashboard/", view(self.dashboard_panel), name="tasks_dashboard"),
+            *pausing.urls(self),
             path("<uuid:job_id>/live/", view(self.live_page), name="tasks_job_live_page"),
             *super().get_urls(),
         ]
@@ -192,7 +200,7 @@ class JobAdmin(ReadOnlyAdmin):
             if by_id.exists():
                 return by_id, False
         # The key's index begins with the task, so naming every task lets the database use it.
-        by_key = Q(task__in=[spec.name for spec in registry], idempotency_key=term)
+        by_key = Q(task__in=[name for spec in registry for name in spec.names], idempotency_key=term)
         return queryset.filter(by_key | Q(correlation_id=term)), False
 
     # Actions
@@ -284,40 +292,41 @@ def head_context(job: Job) -> dict[str, Any]:
             ("Waited", words.duration(waited) if waited is not None else markup.NOTHING),
         ],
         "worker": job.worker,
-        "error": job.error if job.state != JobState.SUCCEEDED else "",
+        "error": mask_of(job).text(job.error) if job.state != JobState.SUCCEEDED else "",
     }
 
 
 def page_context(job: Job) -> dict[str, Any]:
     """Everything on a job's page; the queries are as many for a long history as for a short one."""
     events = list(job.events.order_by("-id")[:MAX_EVENTS_SHOWN])
+    mask = mask_of(job)
     return {
         **head_context(job),
-        "payload": words.pretty(job.payload),
-        "result": words.pretty(job.result) if job.result is not None else "",
+        "payload": words.pretty(mask.payload(job.task, job.payload)),
+        "result": words.pretty(mask.named(job.result)) if job.result is not None else "",
         "links": list(words.links_in(job.result)),
-        "metadata": words.pretty(job.metadata) if job.metadata else "",
-        "attempts": _attempts(job),
+        "metadata": words.pretty(mask.named(job.metadata)) if job.metadata else "",
+        "attempts": _attempts(job, mask),
         "newest_event": events[0].pk if events else 0,
         "events": [
             {
                 "kind": event.get_kind_display(),
                 "code": event.kind,
                 "attempt": event.attempt,
-                "text": words.event(event),
+                "text": mask.text(words.event(event)),
                 "at": markup.moment(event.at),
             }
             for event in events
         ],
         "letters": [
             {"letter": letter, "reason": markup.reason_badge(letter), "state": markup.letter_state(letter),
-             "at": markup.moment(letter.died_at)}
-            for letter in job.dead_letters.defer("body", "headers", "properties", "traceback")[:20]
+             "at": markup.moment(letter.died_at), "error": inspection.error_line(letter)}
+            for letter in job.dead_letters.defer("body", "properties", "traceback")[:20]
         ],
     }  # fmt: skip
 
 
-def _attempts(job: Job) -> list[dict[str, Any]]:
+def _attempts(job: Job, mask: Mask) -> list[dict[str, Any]]:
     """The latest attempts, newest first, from what django-celery-results keeps of each."""
     numbers = range(job.attempt, max(0, job.attempt - MAX_ATTEMPTS_SHOWN), -1)
     found: dict[str, Any] = {
@@ -338,9 +347,9 @@ def _attempts(job: Job) -> list[dict[str, Any]]:
                 "worker": row.worker if row else (job.worker.name if running and job.worker else ""),
                 "took": words.duration(seconds) if seconds is not None else "",
                 "at": markup.moment(ended) if row else "",
-                "error": attempts.error_line(row) if row else "",
-                "traceback": row.traceback if row else "",
-                "log": "\n".join(attempts.evidence(row).get("log") or []) if row else "",
+                "error": mask.text(attempts.error_line(row)) if row else "",
+                "traceback": mask.text(row.traceback or "") if row else "",
+                "log": mask.text("\n".join(attempts.evidence(row).get("log") or [])) if row else "",
                 "flower": f"{settings.TASKS_FLOWER_URL.rstrip('/')}/task/{job.pk}.{number}"
                 if settings.TASKS_FLOWER_URL
                 else "",

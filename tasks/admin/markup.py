@@ -1,13 +1,15 @@
 """The few pieces of HTML that lists, pages and the live poller share, so that a swapped piece looks like the first."""
 
 from datetime import datetime
+from uuid import UUID
 
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from tasks.admin import words
+from tasks import words
+from tasks.dead_letters.groups import Status
 from tasks.models import DeadLetter, Job
 from tasks.states import JobState
 
@@ -108,13 +110,36 @@ def job_link(job_id: object, text: object) -> SafeString:
     )
 
 
+def short(id: UUID) -> str:
+    """Beginning and end: those made at about the same time have the first letters in common."""
+    return f"{str(id)[:8]}…{str(id)[-4:]}"
+
+
 def reason_badge(letter: DeadLetter) -> SafeString:
     return badge(letter.get_reason_display(), "bad")
 
 
+_LETTER_STATES: dict[str, tuple[str, str]] = {
+    DeadLetter.State.OPEN: ("warn", "mail"),
+    DeadLetter.State.REPLAYED: ("ok", "replay"),
+    DeadLetter.State.DISCARDED: ("quiet", "delete"),
+}
+
+
 def letter_state(letter: DeadLetter) -> SafeString:
-    is_open = letter.state == DeadLetter.State.OPEN
-    return badge(letter.get_state_display(), "warn" if is_open else "ok", "mail" if is_open else "replay")
+    return badge(letter.get_state_display(), *_LETTER_STATES[letter.state])
+
+
+_GROUP_STATUSES: dict[str, tuple[str, str]] = {
+    Status.OPEN: ("warn", "error"),
+    Status.REOPENED: ("bad", "undo"),
+    Status.SNOOZED: ("quiet", "snooze"),
+    Status.FIXED: ("ok", "check"),
+}
+
+
+def group_status(status: Status) -> SafeString:
+    return badge(status.label, *_GROUP_STATUSES[status])
 
 
 def _swap(swap: bool) -> SafeString:

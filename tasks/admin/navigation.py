@@ -23,11 +23,25 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     request, "Jobs", "work_history", "admin:tasks_job_changelist", "tasks.view_job", active=_is_jobs
                 ),
                 _entry(request, "Batches", "stacks", "admin:tasks_batch_changelist", "tasks.view_batch"),
+                _entry(request, "Run a task", "play_circle", RUN, "tasks.add_job"),
+            ],
+        ),
+        (
+            "Recovery desk",
+            [
                 _entry(
                     request, "Dead letters", "mark_email_unread", "admin:tasks_deadletter_changelist",
                     "tasks.view_deadletter", badge=dashboard.open_letters,
                 ),
-                _entry(request, "Run a task", "play_circle", RUN, "tasks.add_job"),
+                _entry(
+                    request, "Failure groups", "group_work", "admin:tasks_failuregroup_changelist",
+                    "tasks.view_deadletter",
+                ),
+                _entry(request, "Edits", "rate_review", "admin:tasks_letteredit_changelist", "tasks.view_deadletter"),
+                _entry(
+                    request, "Operations", "conveyor_belt", "admin:tasks_operation_changelist", "tasks.view_operation"
+                ),
+                _entry(request, "Redirects", "alt_route", "admin:tasks_redirect_changelist", "tasks.view_redirect"),
             ],
         ),
         (
@@ -61,6 +75,9 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 _entry(request, "API tokens", "key", "admin:tasks_apitoken_changelist", "tasks.view_apitoken"),
                 _entry(request, "Users", "person", "admin:auth_user_changelist", "auth.view_user"),
                 _entry(request, "Groups", "group", "admin:auth_group_changelist", "auth.view_group"),
+                _entry(
+                    request, "Audit trail", "fact_check", "admin:tasks_auditentry_changelist", "tasks.view_auditentry"
+                ),
             ],
         ),
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Run a task by hand: a page that lists the kinds of work, and a form for each."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
@@ -9,7 +10,6 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 
 from tasks.admin.forms import OptionsForm, PayloadForm, save_uploads
 from tasks.dispatch import enqueue
@@ -49,10 +49,10 @@ def form(admin: ModelAdmin, request: HttpRequest, task: str) -> HttpResponse:
     posted = (request.POST, request.FILES) if request.method == "POST" else ()
     payload_form, options_form = PayloadForm(spec, *posted), OptionsForm(*posted[:1])
     if request.method == "POST":
-        asked_at = timezone.now()
+        known = _jobs_of_key(spec, request.POST.get(options_form.add_prefix("idempotency_key"), ""))
         job = _enqueue(spec, payload_form, options_form, request.user.get_username())
         if job is not None:
-            _tell(request, job, is_first=job.created_at >= asked_at)
+            _tell(request, job, is_first=job.pk not in known)
             return HttpResponseRedirect(_after(request, job))
     context = {
         **_context(admin, request),
@@ -89,6 +89,12 @@ def _show(payload_form: PayloadForm, options_form: OptionsForm, field: str, mess
         payload_form.show(rest, message)
     else:
         payload_form.show("", f"{field}: {message}")
+
+
+def _jobs_of_key(spec: TaskSpec, key: str) -> set[UUID]:
+    """What the key stands for already. The job's own time does not tell: it is the database's."""
+    of_key = Job.objects.filter(task__in=spec.names, idempotency_key=key.strip())
+    return set(of_key.values_list("pk", flat=True)) if key.strip() else set()
 
 
 def _tell(request: HttpRequest, job: Job, *, is_first: bool) -> None:

@@ -16,20 +16,17 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from tasks.admin import markup
 from tasks.admin.forms import TypedInput
-from tasks.http.access import SCOPES as PERMISSION_OF_SCOPE
 from tasks.models import ApiToken
+from tasks.permissions import SCOPES, words_of
 
-SCOPES = [
-    ("jobs:read", "jobs:read: look at jobs, tasks, queues and dead letters"),
-    ("jobs:write", "jobs:write: enqueue, cancel and replay"),
-]
+_CHOICES = [(scope, f"{scope}: {words_of(scope)}") for scope in SCOPES]
 
 
 class IssueForm(forms.Form):
     name = forms.CharField(
         max_length=100, help_text="Who or what will use it, like ci or mobile-app.", widget=TypedInput("text")
     )
-    scopes = forms.MultipleChoiceField(choices=SCOPES, widget=UnfoldAdminCheckboxSelectMultipleWidget)
+    scopes = forms.MultipleChoiceField(choices=_CHOICES, widget=UnfoldAdminCheckboxSelectMultipleWidget)
     expires_at = forms.DateTimeField(
         required=False,
         label="Expires at",
@@ -40,7 +37,7 @@ class IssueForm(forms.Form):
     def __init__(self, user: Any, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         # Nobody hands out a right that they do not have.
-        mine = [(scope, label) for scope, label in SCOPES if user.has_perm(PERMISSION_OF_SCOPE[scope])]
+        mine = [(scope, label) for scope, label in _CHOICES if user.has_perms(SCOPES[scope])]
         self.fields["scopes"].choices = mine  # type: ignore[attr-defined]
 
     def clean_name(self) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
-from ninja.errors import AuthorizationError
+from ninja.errors import AuthenticationError, AuthorizationError
 from ninja.security import HttpBearer, SessionAuth
 
 from tasks.models import ApiToken
+from tasks.permissions import RIGHTS, missing
 
-SCOPES = {"jobs:read": "tasks.view_job", "jobs:write": "tasks.add_job"}
 LAST_USED_PAUSE = timedelta(minutes=1)
 REMEMBERED_SECONDS = 5.0
 MOST_REMEMBERED = 1000
@@ -50,11 +50,11 @@ recent_tokens = RecentTokens()
 
 
 class Token(HttpBearer):
-    """A bearer token that carries ``scope``. The caller is then `token:<name>`."""
+    """A bearer token that carries the scopes of ``verbs``. The caller is then `token:<name>`."""
 
-    def __init__(self, scope: str):
+    def __init__(self, *verbs: str):
         super().__init__()
-        self.scope = scope
+        self.scopes = tuple(dict.fromkeys(RIGHTS[verb].scope for verb in verbs))
 
     def __call__(self, request: HttpRequest) -> str | None:
         """As HttpBearer does it, but past ``request.headers``, which would copy every header for the sake of one."""
@@ -65,18 +65,19 @@ class Token(HttpBearer):
         found, now = recent_tokens.find(token), timezone.now()
         if found is None or (found.expires_at and found.expires_at <= now):
             return None
-        if not found.allows(self.scope, now=now):
-            raise AuthorizationError(message=f"the token lacks the scope {self.scope}")
+        for scope in self.scopes:
+            if not found.allows(scope, now=now):
+                raise AuthorizationError(message=f"the token lacks the scope {scope}")
         _note_use(found, now)
         return f"token:{found.name}"
 
 
 class StaffSession(SessionAuth):
-    """The session of a staff user with the permission that matches ``scope``; unsafe methods need the CSRF token."""
+    """The session of a staff user who has the right to ``verbs``; unsafe methods need the CSRF token."""
 
-    def __init__(self, scope: str):
+    def __init__(self, *verbs: str):
         super().__init__()
-        self.scope = scope
+        self.verbs = verbs
 
     def __call__(self, request: HttpRequest) -> str | None:
         if "HTTP_AUTHORIZATION" in request.META:  # a bad token is a bad token, not a missing CSRF token
@@ -87,14 +88,39 @@ class StaffSession(SessionAuth):
         user = request.user
         if not user.is_staff:
             return None
-        if not user.has_perm(SCOPES[self.scope]):
-            raise AuthorizationError(message=f"the user lacks the permission {SCOPES[self.scope]}")
+        if why := missing(user, *self.verbs):
+            raise AuthorizationError(message=why)
         return user.get_username()
 
 
-def allowed(scope: str) -> list[Any]:
-    """Who may call an operation: a token first, since it needs no session."""
-    return [Token(scope), StaffSession(scope)]
+def allowed(*verbs: str) -> list[Any]:
+    """Who may call what does all of ``verbs`` (permissions.RIGHTS): a token first, since it needs no session."""
+    return [Token(*verbs), StaffSession(*verbs)]
+
+
+def require(request: HttpRequest, *verbs: str) -> None:
+    """For what only the body tells: the caller, who has passed ``allowed`` already, has the rights to ``verbs`` too.
+
+    Raises AuthorizationError.
+    """
+    if is_person(request):
+        if why := missing(request.user, *verbs):
+            raise AuthorizationError(message=why)
+        return
+    _, _, text = request.META["HTTP_AUTHORIZATION"].partition(" ")
+    if Token(*verbs).authenticate(request, text) != caller_of(request):
+        raise AuthenticationError
+
+
+def caller_of(request: HttpRequest) -> str:
+    """Who has passed ``allowed``: a person's name, or `token:<name>`."""
+    name: str = request.auth  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
+    return name
+
+
+def is_person(request: HttpRequest) -> bool:
+    """Whether the caller came by a session: a token says what it may do, and not who holds it."""
+    return "HTTP_AUTHORIZATION" not in request.META
 
 
 def _note_use(token: ApiToken, now: datetime) -> None:

@@ -55,7 +55,7 @@ class BatchAnswer(TypedDict):
 @router.post(
     "/jobs/batch",
     response={202: BatchAnswer},
-    auth=allowed("jobs:write"),
+    auth=allowed("jobs.enqueue"),
     summary=f"Accept up to {MOST_JOBS:,} jobs",
     openapi_extra={
         **idempotency.documented("The same key and body answer with the same batch and jobs.", max_length=MAX_KEY),
@@ -98,12 +98,17 @@ def create_batch(request: HttpRequest) -> HttpResponse:
     return answer(told, status=202, location=f"/api/v1/batches/{batch.pk}")
 
 
-@router.get("/batches/{uuid:batch_id}", response=BatchOut, auth=allowed("jobs:read"), summary="How far a batch is")
+@router.get("/batches/{uuid:batch_id}", response=BatchOut, auth=allowed("jobs.view"), summary="How far a batch is")
 def read_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
+    return answer(shown_batch(readable_batch(request, batch_id)))
+
+
+def readable_batch(request: HttpRequest, batch_id: UUID) -> Batch:
+    """The batch, for a caller who may read it. Raises Http404 where there is none."""
     batch = Batch.objects.filter(pk=batch_id).first()
     if batch is None:
         raise Http404(f"there is no batch {batch_id}")
-    return answer(shown_batch(batch))
+    return batch
 
 
 def _request(job: BatchJobIn, index: int, batch: Batch) -> JobRequest:

@@ -9,14 +9,17 @@ from pydantic import BaseModel, ValidationError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def documented(model: type[BaseModel]) -> dict[str, Any]:
+def documented(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """For ``openapi_extra`` of an operation that reads ``model``."""
     content = {"application/json": {"schema": model.model_json_schema()}}
-    return {"requestBody": {"content": content, "required": True}}
+    return {"requestBody": {"content": content, "required": required}}
 
 
-def read(request: HttpRequest, model: type[Model]) -> Model:
-    """The body as ``model``. Raises what ninja would: an HttpError, or a ValidationError of its own."""
+def read(request: HttpRequest, model: type[Model], *, may_be_empty: bool = False) -> Model:
+    """The body as ``model``; with ``may_be_empty``, no body stands for an empty object. Raises what ninja would: an
+    HttpError, or a ValidationError of its own."""
+    if may_be_empty and not request.body:
+        return model.model_validate({})
     if request.body and request.content_type != "application/json":
         raise errors.HttpError(415, "the body is application/json")
     try:

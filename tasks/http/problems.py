@@ -30,6 +30,10 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "too-large": ProblemType(413, "Too large", "Store the data and send its name; see the limit in the detail."),
     "unsupported-media-type": ProblemType(415, "Wrong content type", "Send `Content-Type: application/json`."),
     "invalid": ProblemType(422, "Not valid", "Each entry of `errors` names a field and what is wrong with it."),
+    "too-many-streams": ProblemType(429, "Too many streams", "Close some, follow a batch as a whole, or poll."),
+    "busy": ProblemType(
+        503, "Not now", "Nothing was changed; the detail says what is away or busy. Send it again later."
+    ),
     "unavailable": ProblemType(503, "The database can not be reached", "Nothing was accepted. Send it again later."),
     "internal": ProblemType(500, "A fault of ours", "It was logged. Nothing was accepted unless a job says so."),
 }
@@ -76,7 +80,7 @@ def problem(
 
 def respond(described: dict[str, Any]) -> HttpResponse:
     response = JsonResponse(described, status=described["status"], content_type="application/problem+json")
-    if described["status"] == 503:
+    if described["status"] in (429, 503):
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if described["status"] == 401:
         response["WWW-Authenticate"] = "Bearer"

@@ -1,5 +1,6 @@
 """What the API takes and shows. What it takes is checked; what it shows are our own rows, written out as they are."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -97,8 +98,9 @@ class BatchOut(TypedDict):
     created_at: datetime
 
 
-def shown_batch(batch: Batch) -> BatchOut:
-    found = batch.progress()
+def shown_batch(batch: Batch, counts: Mapping[str, int] | None = None) -> BatchOut:
+    """``counts`` by state, where they are known already."""
+    found = batch.progress() if counts is None else counts
     jobs = {state.value: found.get(state, 0) for state in JobState}
     return {
         "id": batch.id,

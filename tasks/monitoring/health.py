@@ -7,9 +7,9 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from tasks import brokers
-from tasks.brokers import QueueMissing
+from tasks import queues
 from tasks.errors import BrokerUnavailable
+from tasks.queues import queue_depths
 from tasks.topology import TOPOLOGY
 
 logger = logging.getLogger(__name__)
@@ -42,21 +42,6 @@ def readiness() -> Readiness:
     return Readiness(ready, checks)
 
 
-def queue_depths(names: tuple[str, ...] = TOPOLOGY.queue_names) -> dict[str, int | None]:
-    """Messages ready in each queue; None for one that does not exist. Raises BrokerUnavailable: unknown is not zero."""
-    broker = brokers.connect()
-    try:
-        depths: dict[str, int | None] = {}
-        for name in names:
-            try:
-                depths[name] = broker.depth(name)
-            except QueueMissing:
-                depths[name] = None
-        return depths
-    finally:
-        broker.close()
-
-
 @dataclass(frozen=True)
 class QueueHealth:
     """``status`` is "OK", "Warning" past the threshold or for a missing queue, or "Error" when nobody can tell."""
@@ -64,6 +49,7 @@ class QueueHealth:
     status: str
     message: str
     depths: dict[str, int | None] | None = None
+    paused: frozenset[str] = frozenset()
 
     @property
     def message_count(self) -> int | None:
@@ -71,19 +57,31 @@ class QueueHealth:
 
 
 def queue_health() -> QueueHealth:
-    """How much work waits in all work queues together. Never raises."""
+    """How much work waits in all work queues together; what waits in a paused one is meant to, and is told alone. Never
+    raises."""
     limit = settings.TASKS_HEALTH_MAX_MESSAGES
+    paused = _paused()
     try:
         depths = queue_depths()
     except BrokerUnavailable as error:
         logger.warning("queue depths are unknown: %s", error)
-        return QueueHealth("Error", "The broker can not be asked")
-    health = QueueHealth("OK", "The queues are short", depths)
+        return QueueHealth("Error", "The broker can not be asked", paused=paused)
     if missing := [name for name, depth in depths.items() if depth is None]:
-        return QueueHealth("Warning", f"missing: {', '.join(missing)}; run `manage.py topology apply`", depths)
-    if (health.message_count or 0) > limit:
-        fullest = max(depths, key=lambda name: depths[name] or 0)
-        return QueueHealth(
-            "Warning", f"{health.message_count} messages wait, more than {limit}; most in {fullest}", depths
-        )
-    return health
+        message = f"missing: {', '.join(missing)}; run `manage.py topology apply`"
+        return QueueHealth("Warning", message, depths, paused)
+    going = {name: depth or 0 for name, depth in depths.items() if name not in paused}
+    if (count := sum(going.values())) > limit:
+        fullest = max(going, key=going.__getitem__)
+        return QueueHealth("Warning", f"{count} messages wait, more than {limit}; most in {fullest}", depths, paused)
+    stand_still = [f"{name} is paused, with {depths[name]} messages" for name in depths if name in paused]
+    return QueueHealth("OK", "; ".join(["The queues are short", *stand_still]), depths, paused)
+
+
+def _paused() -> frozenset[str]:
+    """With the database away nobody knows of a pause, and the broker can still be asked how much waits."""
+    try:
+        return queues.paused_names()
+    except (DatabaseError, InterfaceError) as error:
+        connection.close()
+        logger.warning("which queues are paused is unknown: %s", error)
+        return frozenset()

@@ -37,6 +37,7 @@ def queue(request: HttpRequest) -> JsonResponse:
         "messageCount": health.message_count,
         "threshold": settings.TASKS_HEALTH_MAX_MESSAGES,
         "queues": health.depths,
+        "paused": sorted(health.paused),
     }
     return JsonResponse(body, status=200 if health.status == "OK" else 503)
 

@@ -1,7 +1,7 @@
 """Messages that have arrived and have not been claimed."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any, NamedTuple
 
 from tasks.worker.envelope import Envelope
@@ -48,6 +48,19 @@ class Arrivals:
             taken.append(self._waiting.popleft())
         return taken
 
+    def withdraw(self, exchanges: Set[str]) -> list[Any]:
+        """The messages that were sent to ``exchanges``, which wait no more, the first first: a quorum queue hands them
+        out again in the order in which they come back."""
+        came, self._waiting = self._waiting, deque()
+        withdrawn = []
+        for arrived in came:
+            if arrived.message.delivery_info.get("exchange") in exchanges:
+                withdrawn.append(arrived.message)
+            else:
+                self._waiting.append(arrived)
+        return withdrawn
+
     def drop(self, *, keep: int = 0) -> list[Any]:
-        """The messages of all but ``keep``, which wait no more, the last first."""
-        return [self._waiting.pop().message for _ in range(len(self._waiting) - keep)]
+        """The messages of all but the first ``keep``, which wait no more, the first first: see ``withdraw``."""
+        dropped = [self._waiting.pop().message for _ in range(len(self._waiting) - keep)]
+        return dropped[::-1]

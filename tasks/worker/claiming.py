@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
 
-from tasks.dead_letters import bury
+from tasks.dead_letters.burial import bury
 from tasks.dispatch import publish_on_commit
 from tasks.models import DeadLetter, Job, JobEvent, WorkerProcess
 from tasks.states import JobState

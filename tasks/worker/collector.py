@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from tasks.brokers import DeadMessage
-from tasks.dead_letters import bury
+from tasks.dead_letters.burial import bury, keep
 from tasks.dispatch import publish_on_commit
 from tasks.models import DeadLetter, Job, JobEvent
 from tasks.states import JobState
@@ -37,12 +37,14 @@ def collect(dead: DeadMessage) -> None:
         if DeadLetter.objects.filter(evidence_key=_key(dead)).exists():
             return  # another worker, handed the same message, was first by a moment
         logger.exception("a dead message of %s is kept without its particulars", dead.dead_queue)
-        DeadLetter.objects.create(
-            reason=Reason.UNDECODABLE,
-            queue=_text(dead.queue or dead.dead_queue)[:100],
-            error=_text(f"could not be examined: {error!r}"),
-            body=dead.body,
-            collected_at=timezone.now(),
+        keep(
+            DeadLetter(
+                reason=Reason.UNDECODABLE,
+                queue=_text(dead.queue or dead.dead_queue)[:100],
+                error=_text(f"could not be examined: {error!r}"),
+                body=dead.body,
+                collected_at=timezone.now(),
+            )
         )
 
 
@@ -131,12 +133,14 @@ def _bury_job_of(dead: DeadMessage, reason: str, error: str, evidence: dict[str,
 
 
 def _keep_message(dead: DeadMessage, wrong: WrongMessage, evidence: dict[str, Any]) -> None:
-    DeadLetter.objects.create(
-        reason=wrong.reason if dead.queue else Reason.UNROUTED,
-        task=str(dead.headers.get("task") or "")[:200].replace("\0", ""),
-        queue=dead.queue or dead.dead_queue,
-        error=_text(str(wrong)),
-        **evidence,
+    keep(
+        DeadLetter(
+            reason=wrong.reason if dead.queue else Reason.UNROUTED,
+            task=str(dead.headers.get("task") or "")[:200].replace("\0", ""),
+            queue=dead.queue or dead.dead_queue,
+            error=_text(str(wrong)),
+            **evidence,
+        )
     )
 
 

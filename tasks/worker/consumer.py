@@ -35,6 +35,7 @@ DATABASE_PAUSE_SECONDS = 1.0
 LOOK_SECONDS = 0.25
 EVENTS_PAUSE_SECONDS = 0.1
 STOPPED = "the worker was stopped before it began"
+PAUSED = "its queue was paused before it began"
 
 
 class JobConsumer(Consumer):
@@ -98,6 +99,8 @@ class JobConsumer(Consumer):
         self._will_claim = False  # a loop that failed may have lost its timers
         self._window = Window(max(1, self.initial_prefetch_count))  # 0 is AMQP's word for "all there are"
         self._looked_at = time.monotonic()
+        for name in self.controller.paused:
+            self.task_consumer.cancel_by_queue(name)  # before it has begun to consume
         self.timer.call_repeatedly(LOOK_SECONDS, self._look_around)
         return self._on_message
 
@@ -132,6 +135,7 @@ class JobConsumer(Consumer):
     def _claim_waiting(self) -> None:
         """Claim as many messages as there is room for; with the database away, hold them and try again."""
         self._will_claim = False
+        self._heed_pauses()
         while not self.controller.shutdown.asked and (asked := self._next_to_claim()):
             try:
                 claims = self._claim([arrived.envelope for arrived in asked])
@@ -213,6 +217,7 @@ class JobConsumer(Consumer):
 
     def _look_around(self) -> None:
         """What waits behind something long is run by another slot, and where none is free by another worker."""
+        self._heed_pauses()
         now = time.monotonic()
         late, self._looked_at = now - self._looked_at > 4 * LOOK_SECONDS, now
         if late:  # this thread was held up, and has not heard of what ended meanwhile
@@ -231,8 +236,39 @@ class JobConsumer(Consumer):
         self.qos.value = self._window.size
         self.qos.update()
         self.task_consumer.consume()
-        if self._reads_itself:  # what came together with the last answer is in the client's hands already
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """What came together with the broker's latest answer is in the client's hands already."""
+        if self._reads_itself:
             self._soon(read_received, self.connection.connection)
+
+    def _heed_pauses(self) -> None:
+        """Let go of queues that are paused, with all that has not begun, and take up again those that are no more.
+
+        Messages go back unclaimed. Kept in hand they would hold up the acknowledgement of those after them, reach the
+        broker's limit for acknowledging, and run nowhere else once the queue is resumed. It counts as a delivery, which
+        the collector knows to mean little.
+        """
+        paused, consumer = self.controller.paused, self.task_consumer
+        if self.blueprint.state != RUN or self.controller.shutdown.asked or consumer is None:
+            return
+        wanted = self.app.amqp.queues.consume_from  # less what somebody took from this worker by remote control
+        consuming = {queue.name for queue in consumer.queues}
+        if let_go := consuming & paused:
+            for name in let_go:
+                consumer.cancel_by_queue(name)
+            self._return(self._arrivals.withdraw(TOPOLOGY.exchanges_to(let_go)))
+            logger.info("paused: %s; nothing of it begins here", ", ".join(sorted(let_go)))
+        if taken_up := wanted.keys() - paused - consuming:
+            for name in taken_up:
+                consumer.add_queue(wanted[name])
+            consumer.consume()
+            logger.info("resumed: %s", ", ".join(sorted(taken_up)))
+        if let_go or taken_up:
+            self._read_on()
+        if paused:
+            self._give_away(self._line.leave_queues(paused), why=PAUSED)
 
     def _return(self, messages: Iterable[Any]) -> None:
         for message in messages:

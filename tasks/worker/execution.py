@@ -61,7 +61,7 @@ class JobTask(Task):
             job["outcome"] = Outcome.of_error(error, None, job["errand"].number, reason="invalid_payload")
             raise
         try:
-            result = self.spec.function(model, _context(job["errand"]))
+            result = self.spec.function(model, _context(job["errand"], self.spec))
         except Exception as error:
             self._fail(error, job)
         except (SystemExit, KeyboardInterrupt) as error:  # left alone, these end the child
@@ -69,7 +69,7 @@ class JobTask(Task):
             crashed.__cause__ = error
             self._fail(crashed, job)
         try:
-            job["outcome"] = Outcome(succeeded=True, result=_as_json(result))
+            job["outcome"] = Outcome(succeeded=True, result=as_json(result))
         except InvalidJob as error:  # the work is done: another attempt would only do it twice
             job["outcome"] = Outcome.of_error(error, None, job["errand"].number, reason="permanent")
             raise
@@ -99,17 +99,18 @@ class AttemptCrashed(TaskPlatformError):
 
 
 def register(app: Celery) -> None:
-    """Give Celery one task for each of the registry's."""
+    """Give Celery one task for each of the registry's, and for each alias: beat and Flower ask for them by name."""
     for spec in registry:
-        attributes = {
-            "name": spec.name,
-            "spec": spec,
-            "time_limit": spec.time_limit_seconds,
-            "soft_time_limit": spec.soft_time_limit_seconds,
-            "__doc__": spec.description,
-            "__module__": spec.function.__module__,
-        }
-        app.register_task(type("JobTask", (JobTask,), attributes)())
+        for name in spec.names:
+            attributes = {
+                "name": name,
+                "spec": spec,
+                "time_limit": spec.time_limit_seconds,
+                "soft_time_limit": spec.soft_time_limit_seconds,
+                "__doc__": spec.description,
+                "__module__": spec.function.__module__,
+            }
+            app.register_task(type("JobTask", (JobTask,), attributes)())
 
 
 def run_turn(mark: Mark, errands: Sequence[Errand], hostname: str) -> list[Outcome]:
@@ -163,17 +164,18 @@ def _crash(error: BaseException, errand: Errand) -> Outcome:
     return Outcome.of_error(error, current_app.tasks[errand.task].spec.retry, errand.number)
 
 
-def _context(errand: Errand) -> JobContext:
+def _context(errand: Errand, spec: TaskSpec) -> JobContext:
     return JobContext(
         UUID(errand.job_id),
         errand.attempt,
-        task=errand.task,
+        task=spec.name,  # whatever it was called when the job was enqueued
         metadata=errand.metadata,
         requested_by=errand.requested_by,
     )
 
 
-def _as_json(result: Any) -> Any:
+def as_json(result: Any) -> Any:
+    """What a task returned, as its job keeps it. Raises InvalidJob for what is no JSON, or too much of it."""
     if isinstance(result, BaseModel):
         result = result.model_dump(mode="json")
     return plain_json("result", result, MAX_RESULT_BYTES)

@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from tasks.dead_letters import bury
+from tasks.dead_letters.burial import bury
 from tasks.models import DeadLetter, Job, JobEvent, error_summary
 from tasks.states import JobState
 from tasks.transitions import change

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from tasks import queues
 from tasks.brokers import Broker, JobMessage, QueueMissing
 from tasks.errors import BrokerUnavailable
 from tasks.models import Job, JobEvent
@@ -44,6 +45,11 @@ class ClaimMarks:
             marks = self._marks[job.queue]
             if not marks or (job.queued_at > marks[-1][1] and now - marks[-1][0] >= 1):  # one a second is enough
                 marks.append((now, job.queued_at))
+
+    def forget(self, queue: str) -> None:
+        """Nobody claims from it just now, and what went back to it may have been queued before what was claimed."""
+        with self._lock:
+            self._marks.pop(queue, None)
 
     def passed(self, queue: str, grace_seconds: float, *, now: float | None = None) -> datetime | None:
         """Jobs queued before this moment should have been claimed more than ``grace_seconds`` ago. None: unknown."""
@@ -97,11 +103,16 @@ def publish_missing(broker: Broker, marks: ClaimMarks, pace: Pace) -> int:
     """Publish queued jobs again whose message is gone. Returns how many.
 
     Gone means: their queue is empty, or has gone past them, for longer than the grace. A wrong guess costs one
-    duplicate message, which the claim drops.
+    duplicate message, which the claim drops. Of a queue that is paused nothing can be told, nor until it has been going
+    again for as long.
     """
     grace = timedelta(seconds=settings.TASKS_RELAY_GRACE_SECONDS)
     found = 0
+    standing = queues.standing(grace)
     for queue in TOPOLOGY.queue_names:
+        if queue in standing:
+            marks.forget(queue)
+            continue
         overdue = Job.objects.filter(state=JobState.QUEUED, queue=queue, queued_at__lt=Now() - grace)
         if not overdue.exists():
             continue

@@ -1,4 +1,4 @@
-"""The worker's side threads: signs of life, supervision, relay and collector. Started after the pool has forked."""
+"""The worker's side threads: signs of life, supervision, relay, operations and collector. Started after the pool."""
 
 import gc
 import logging
@@ -15,8 +15,9 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.db.backends.signals import connection_created
 
-from tasks import brokers
+from tasks import brokers, queues
 from tasks.brokers import Broker, DeadMessage
+from tasks.dead_letters import grouping, operations, regressions
 from tasks.errors import BrokerUnavailable
 from tasks.worker import child, collector, relay, supervision  # noqa: F401  child listens to a signal
 from tasks.worker.shutdown import Shutdown
@@ -29,6 +30,7 @@ TICK_SECONDS = 0.25
 PAUSE_SECONDS = 2.0
 JOIN_SECONDS = 5.0
 HEARTBEAT_SECONDS = 2.0
+PAUSES_SECONDS = 0.75  # and a tick: about once a second
 LOCK_WAIT_MILLISECONDS = 2000
 
 
@@ -39,6 +41,7 @@ class SideThreads(bootsteps.StartStopStep):
 
     def __init__(self, worker: Any, **_: Any):
         worker.worker_process = None
+        worker.paused = frozenset()  # the queues that are; another set once that has changed
         worker.marks = relay.ClaimMarks()
         worker.witness = Witness()  # before the pool forks: it shares memory with the children
         worker.shutdown = Shutdown(worker, settings.TASKS_SHUTDOWN_GRACE_SECONDS)
@@ -80,21 +83,25 @@ class SideThreads(bootsteps.StartStopStep):
             worker.shutdown.finish()
 
     def _register(self, worker: Any) -> Any:
-        queues = sorted(worker.app.amqp.queues.consume_from)
+        consumed = sorted(worker.app.amqp.queues.consume_from)
         pool = type(worker.pool).__module__.rsplit(".", 1)[-1]
         concurrency = worker.max_concurrency or worker.concurrency
         while True:
             state.maybe_shutdown()
             try:
-                return supervision.register_worker(worker.hostname, queues, pool=pool, concurrency=concurrency)
+                _look_at_pauses(worker)  # before it consumes anything
+                return supervision.register_worker(worker.hostname, consumed, pool=pool, concurrency=concurrency)
             except (DatabaseError, InterfaceError) as error:
                 connection.close()
                 logger.warning("waiting for the database: %s", str(error).strip())
                 time.sleep(PAUSE_SECONDS)
 
     def _heartbeat(self, worker: Any) -> None:
-        """Alone: no broker that hangs may keep this worker from saying that it lives."""
-        self._repeat(_Chore(HEARTBEAT_SECONDS, lambda: supervision.beat(worker.worker_process)))
+        """Alone: no broker that hangs may keep this worker from saying that it lives, and from hearing of a pause."""
+        self._repeat(
+            _Chore(HEARTBEAT_SECONDS, lambda: supervision.beat(worker.worker_process)),
+            _Chore(PAUSES_SECONDS, lambda: _look_at_pauses(worker)),
+        )
 
     def _watch(self, worker: Any) -> None:
         """Until the process ends; asks neither database nor broker before that, and keeps its time whatever hangs."""
@@ -110,6 +117,8 @@ class SideThreads(bootsteps.StartStopStep):
         self._repeat(
             _Chore(3.0, lambda: supervision.record_lost_attempts(silence, worker.worker_process)),
             _Chore(5.0, lambda: forgotten.record(worker.worker_process, worker.consumer.in_hand)),
+            _Chore(5.0, regressions.reopen),
+            _Chore(2.0, grouping.adopt),
         )
 
     def _clockwork(self, worker: Any) -> None:
@@ -118,6 +127,7 @@ class SideThreads(bootsteps.StartStopStep):
         watchdog = Watchdog(settings.TASKS_IDLE_RESTART_SECONDS)
         self._repeat(
             _Chore(0.5, lambda: relay.publish_due(broker)),
+            _Chore(0.5, operations.advance),
             _Chore(3.0, lambda: relay.publish_missing(broker, worker.marks, pace)),
             _Chore(3.0, lambda: _look_after(worker, watchdog, broker)),
         )
@@ -153,6 +163,11 @@ class SideThreads(bootsteps.StartStopStep):
         return not self._stopped.is_set()
 
 
+def _look_at_pauses(worker: Any) -> None:
+    """What the consumer heeds at its next look, in the main thread. While the database is away what was known stays."""
+    worker.paused = queues.paused_names()
+
+
 def _children(consumer: Any) -> list[tuple[str, int]]:
     """(attempt id, process id) of what the pool runs."""
     return [(request.id, request.worker_pid) for request in consumer.attempts_in_hand if request.worker_pid]
@@ -179,7 +194,7 @@ def _look_after(worker: Any, watchdog: Watchdog, broker: Broker) -> None:
 
 
 def _consumed(consumer: Any) -> list[str]:
-    """The queues that this worker takes itself to be consuming; none while it connects."""
+    """The queues that this worker takes itself to be consuming, so none that is paused; none while it connects."""
     return [queue.name for queue in consumer.task_consumer.queues] if consumer.task_consumer else []
 
 

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from tasks.errors import TaskPlatformError
-from tasks.models import DeadLetter, Job, WorkerProcess
+from tasks.models import DeadLetter, Job, Release, WorkerProcess
 from tasks.registry import registry
 from tasks.retry import RetryPolicy
 from tasks.states import JobState
@@ -50,7 +50,9 @@ class TimeLimitExceeded(TaskPlatformError):
 
 
 def register_worker(name: str, queues: list[str], *, pool: str = "", concurrency: int = 0) -> WorkerProcess:
-    """The row of this life of this process."""
+    """The row of this life of this process; its release, if it has one, is known from now on."""
+    if settings.TASKS_RELEASE:
+        Release.objects.bulk_create([Release(name=settings.TASKS_RELEASE)], ignore_conflicts=True)
     return WorkerProcess.objects.create(
         name=name, host=HOST, pid=os.getpid(), queues=queues, pool=pool, concurrency=concurrency
     )

@@ -6,7 +6,7 @@ The way to a pool child and back costs more than a short task itself. How long a
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from billiard.exceptions import TimeLimitExceeded as PoolTimeLimit
@@ -251,6 +251,17 @@ class Line:
     def leave(self) -> list[AttemptRequest]:
         """What waits, now out of the line."""
         left, self.waiting = list(self.waiting), deque()
+        return left
+
+    def leave_queues(self, queues: Container[str]) -> list[AttemptRequest]:
+        """What has not begun of the jobs of ``queues``, now out of the line."""
+        for turn in tuple(self._turns):
+            if any(request.job.queue in queues for request in turn.requests[1:]):
+                self.waiting.extendleft(reversed(self._take_back(turn)))
+        left = [request for request in self.waiting if request.job.queue in queues]
+        if left:
+            self.waiting = deque(request for request in self.waiting if request.job.queue not in queues)
+        self.join(())
         return left
 
     def clear(self) -> list[AttemptRequest]:

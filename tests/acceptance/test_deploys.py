@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +11,10 @@ import pytest
 
 from project.celery import app
 from tasks.api import cancel, enqueue
-from tasks.models import WorkerProcess
+from tasks.compatibility import examine
+from tasks.models import Job, WorkerProcess
+from tasks.registry import registry
+from tests.acceptance.conftest import ROOT
 from tests.acceptance.seeing import attempts, ended, lines
 from tests.waiting import wait_for
 
@@ -133,3 +138,19 @@ def test_a_worker_that_looks_alive_and_consumes_nothing_starts_itself_anew(start
     assert [life.pid for life in lives] == [os.getpgid(worker.process.pid)] * 2
     assert (lives[0].stopped_at is None, lives[1].stopped_at is None) == (False, True)
     assert "starting anew" in worker.log.read_text()
+
+
+def test_a_renamed_task_stops_the_deploy_until_its_alias_lets_the_three_that_wait_run(start_worker, platform):
+    jobs = [enqueue("probe.renamed", delay_seconds=1) for _ in range(3)]
+    Job.objects.filter(pk__in=[job.pk for job in jobs]).update(task="probe.old_name")
+    with pytest.MonkeyPatch.context() as build:
+        build.delitem(registry._specs, "probe.old_name")
+        (finding,) = examine().findings
+    assert (finding.what, finding.count) == ("this build has no such task", 3)
+    assert [item.job for item in finding.first] == [job.pk for job in jobs]
+    gate = [sys.executable, "manage.py", "topology", "compatible"]
+    done = subprocess.run(gate, env=platform, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.startswith("This build can run all that is outstanding")) == (0, True)
+    start_worker("-c", "1")
+    assert ended(*jobs) == ["succeeded"] * 3
+    assert [job.result for job in jobs] == ["probe.renamed"] * 3

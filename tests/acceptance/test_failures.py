@@ -7,8 +7,8 @@ import pytest
 from django.db import transaction
 from kombu import Connection
 
-from tasks import dead_letters
 from tasks.api import cancel, enqueue
+from tasks.dead_letters import replaying
 from tasks.models import DeadLetter, Job
 from tests.acceptance.seeing import attempts, ended, lines
 from tests.waiting import wait_for
@@ -76,7 +76,7 @@ def test_a_poison_job_is_dead_after_three_processes_with_the_evidence():
 def test_a_replayed_job_starts_with_all_its_attempts():
     job = enqueue("probe.fail", {"how": "raise", "failures": 4})
     assert ended(job) == ["dead"]
-    dead_letters.replay(collected(job=job).pk, requested_by="ada")
+    replaying.replay(collected(job=job).pk, requested_by="ada")
     assert ended(job) == ["succeeded"]
     assert attempts(job) == ["RETRY", "RETRY", "FAILURE", "RETRY", "SUCCESS"]
 
@@ -176,7 +176,7 @@ def test_a_task_that_this_build_does_not_know_ends_its_job_and_can_be_replayed()
     letter = collected(job=job)
     assert letter.reason == "unknown_task"
     Job.objects.filter(pk=job.pk).update(task="probe.echo")
-    dead_letters.replay(letter.pk)
+    replaying.replay(letter.pk)
     assert ended(job) == ["succeeded"]
 
 

@@ -6,9 +6,14 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
+from tasks.people import ensure_groups
+
 
 class Command(BaseCommand):
-    help = "Make sure that OPERATOR_NAME can log in to the admin with OPERATOR_PASSWORD."
+    help = (
+        "Make sure that OPERATOR_NAME can log in to the admin with OPERATOR_PASSWORD and do everything there, and that "
+        "there are groups of people who may do less."
+    )
 
     def handle(self, **_: Any) -> None:
         name, password = settings.TASKS_OPERATOR_NAME, settings.TASKS_OPERATOR_PASSWORD
@@ -21,3 +26,4 @@ class Command(BaseCommand):
         if not user.check_password(password):
             user.set_password(password)
             user.save(update_fields=["password"])
+        ensure_groups()

@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError
 from django.utils import timezone
 
-from tasks.http.access import SCOPES
 from tasks.models import ApiToken
+from tasks.permissions import SCOPES
 
 
 class Command(BaseCommand):

@@ -1,26 +1,34 @@
-"""manage.py topology show|check|apply"""
+"""manage.py topology show|check|apply|compatible"""
 
 import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
 
-from tasks import brokers
+from tasks import brokers, compatibility
 from tasks.brokers import TopologyMismatch
+from tasks.compatibility import Outstanding
 from tasks.errors import BrokerUnavailable
+from tasks.states import JobState
 from tasks.topology import DEAD_LETTER_EXCHANGE, TOPOLOGY, UNROUTED_EXCHANGE, UNROUTED_QUEUE
 
 
 class Command(BaseCommand):
-    help = "Show the declared exchanges and queues, compare them with the broker's (exit 1 on drift), or declare them."
+    help = (
+        "Show the declared exchanges and queues, compare them with the broker's (exit 1 on drift), or declare them. "
+        "`compatible` compares the tasks, schemas and queues of this build with the outstanding work in the database, "
+        "for a deploy to wait for: exit 1 with the list of what this build could not run, 2 when nobody can tell."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["show", "check", "apply"])
+        parser.add_argument("action", choices=["show", "check", "apply", "compatible"])
         parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
     def handle(self, *, action: str, json: bool, **_: Any) -> None:
         try:
-            {"show": self._show, "check": self._check, "apply": self._apply}[action](as_json=json)
+            actions = {"show": self._show, "check": self._check, "apply": self._apply, "compatible": self._compatible}
+            actions[action](as_json=json)
         except BrokerUnavailable as error:
             raise CommandError(f"{error}. Is the broker running, and BROKER_URL right?", returncode=2) from error
 
@@ -87,3 +95,57 @@ class Command(BaseCommand):
         for note in notes:
             self.stdout.write(f"note: {note}")
         self.stdout.write(f"{len(TOPOLOGY.exchanges)} exchanges and {len(TOPOLOGY.queues)} queues are in place.")
+
+    def _compatible(self, *, as_json: bool) -> None:
+        try:
+            report = compatibility.examine()
+        except (DatabaseError, InterfaceError) as error:
+            raise CommandError(f"the database can not be read: {str(error).strip()}", returncode=2) from error
+        found = report.findings
+        if as_json:
+            findings = [
+                {
+                    "task": finding.task,
+                    "problem": finding.problem.value,
+                    "what": finding.what,
+                    "remedy": finding.remedy,
+                    "count": finding.count,
+                    "first": [_as_dict(item) for item in finding.first],
+                }
+                for finding in found
+            ]
+            told = {"compatible": not found, "jobs": report.jobs, "letters": report.letters, "findings": findings}
+            self.stdout.write(json.dumps(told, indent=2, default=str))
+        else:
+            for finding in found:
+                self.stdout.write(f"{finding.task or 'several tasks'}: {finding.what} ({finding.count:,})")
+                for item in finding.first:
+                    self.stdout.write(f"  {_in_words(item)}")
+                if finding.count > len(finding.first):
+                    self.stdout.write(f"  … and {finding.count - len(finding.first):,} more")
+                self.stdout.write(f"  → {finding.remedy}")
+        looked_at = f"{_count(report.jobs, 'job')} and {_count(report.letters, 'open dead letter')}"
+        if found:
+            stuck = sum(finding.count for finding in found)
+            raise CommandError(
+                f"this build does not fit what is outstanding: {_count(stuck, 'problem')} in {looked_at}"
+            )
+        if not as_json:
+            self.stdout.write(f"This build can run all that is outstanding: {looked_at}.")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _as_dict(item: Outstanding) -> dict[str, Any]:
+    due_at = item.due_at.isoformat() if item.due_at else None
+    return {"job": item.job, "letter": item.letter, "state": item.state, "due_at": due_at}
+
+
+def _in_words(item: Outstanding) -> str:
+    what = f"job {item.job}" if item.job else f"letter {item.letter}"
+    if item.due_at:
+        return f"{what}  {item.state}, due {item.due_at:%Y-%m-%d %H:%M:%S} UTC"
+    due = {JobState.DEAD: "due when it is replayed", "parked": "due when it is restored"}
+    return f"{what}  {item.state}, {due.get(item.state, 'due now')}"

@@ -120,7 +120,7 @@ def collector_sigkill_before_ack(scene: Scene, dice: random.Random) -> None:
 
 REPLAY_ALL = """
 import django; django.setup()
-from tasks.dead_letters import replay
+from tasks.dead_letters.replaying import replay
 from tasks.models import DeadLetter
 from tasks import publisher
 for letter in DeadLetter.objects.filter(state="open", task="chaos.strict"):

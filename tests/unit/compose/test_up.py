@@ -7,7 +7,7 @@ from compose.private.envfile import Secrets
 from compose.private.problems import Problem
 from tasks.topology import TOPOLOGY
 
-PORTS = {"PORT": 8000, "FLOWER_PORT": 5555}
+PORTS = {"PORT": 8000, "STREAM_PORT": 8001, "FLOWER_PORT": 5555}
 ADDRESSES = {"BROKER_URL": "amqp://ours", "RABBITMQ_API_URL": "http://u:p@127.0.0.1:15672/api/"}
 
 
@@ -40,6 +40,14 @@ def test_a_port_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, text: str
         up.requested_port("PORT", 8000)
 
 
+def test_two_that_would_listen_at_one_port_are_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PORT", "18001")
+    monkeypatch.setenv("STREAM_PORT", "18001")
+
+    with pytest.raises(Problem, match="PORT and STREAM_PORT are both 18001"):
+        up.requested_ports()
+
+
 def test_settings_are_the_same_at_the_next_start(tmp_path: Path):
     first = up.settings(ADDRESSES, PORTS, Secrets(tmp_path / "secrets"), {})
 
@@ -62,7 +70,14 @@ def test_the_welcome_tells_every_address_and_login(tmp_path: Path):
 
     text = up.welcome(values)
 
-    for part in ("127.0.0.1:8000/admin/", "127.0.0.1:8000/api/v1/docs", "127.0.0.1:5555/", "127.0.0.1:15672/", "u / p"):
+    for part in (
+        "127.0.0.1:8000/admin/",
+        "127.0.0.1:8000/api/v1/docs",
+        "127.0.0.1:8001",
+        "127.0.0.1:5555/",
+        "127.0.0.1:15672/",
+        "u / p",
+    ):
         assert part in text
     assert text.count(f"operator / {values['OPERATOR_PASSWORD']}") == 2
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import uuid4
 
 from django.utils import timezone
 
-from tasks.models import DeadLetter, Job, JobEvent, WorkerProcess
+from tasks.dead_letters.burial import bury
+from tasks.models import DeadLetter, FailureGroup, Job, JobEvent, WorkerProcess
 from tasks.states import JobState
 from tasks.worker.supervision import HOST
 
@@ -45,6 +47,51 @@ def told(events: Iterable[JobEvent]) -> dict[str, Any]:
                 row["lost_deliveries"] = 0
         elif event.kind == JobEvent.Kind.HANDED_BACK:
             row |= {"state": JobState.QUEUED, "attempt_base": row["attempt_base"] + 1}
+        elif event.kind == JobEvent.Kind.PURGED:
+            burnt = event.detail["state"] == JobState.QUEUED
+            base = row["attempt_base"] + burnt
+            row |= {"state": JobState.CANCELLED, "attempt": event.attempt, "attempt_base": base}
+        elif event.kind == JobEvent.Kind.RESTORED:
+            row |= {"state": event.detail["state"]}
         elif event.kind == JobEvent.Kind.REPLAYED:
             row |= {"state": JobState.QUEUED, "attempt_base": event.attempt, "lost_deliveries": 0}
     return row
+
+
+def make_letter(*, error: str = "no\nmore", reason: str = DeadLetter.Reason.EXHAUSTED, **values: Any) -> DeadLetter:
+    """The letter of a job that died in its third attempt."""
+    job = make_job(JobState.RUNNING, **{"attempt": 3, **values})
+    bury(job, JobState.RUNNING, reason=reason, error_type="ValueError", error=error, traceback="tb")
+    return DeadLetter.objects.get(job=job)
+
+
+def make_message(body: bytes, **values: Any) -> DeadLetter:
+    """The letter of a message that no job was made of."""
+    defaults = {
+        "reason": DeadLetter.Reason.UNDECODABLE,
+        "queue": "work-queue",
+        "exchange": "work-exchange",
+        "routing_key": "work",
+    }
+    return DeadLetter.objects.create(body=body, **{**defaults, **values})
+
+
+def letter_of(job: Job | None = None, **values: Any) -> DeadLetter:
+    """An open letter of the dead ``job``, else of one of its own; of none, where the values say so."""
+    job = job or make_job(
+        JobState.DEAD, task=values.get("task") or "probe.echo", payload=values.get("payload") or {"text": "x"}
+    )
+    defaults = {"attempt": job.attempt or 1, "reason": "exhausted", "task": job.task, "queue": job.queue}
+    return DeadLetter.objects.create(**{"job_id": job.pk, "payload": job.payload, **defaults, **values})
+
+
+def make_group(**values: Any) -> FailureGroup:
+    return FailureGroup.objects.create(
+        **{"id": uuid4(), "task": "probe.echo", "reason": "exhausted", "error_type": "ValueError", **values}
+    )
+
+
+def make_message_letter(**values: Any) -> DeadLetter:
+    """The dead letter of a message that no job belongs to."""
+    defaults = {"reason": "unknown_message", "queue": "work-queue", "exchange": "work-exchange", "routing_key": "work"}
+    return DeadLetter.objects.create(**{**defaults, "body": b"{}", **values})

@@ -20,6 +20,8 @@ STATUS = {
     JobState.DEAD: states.FAILURE,
 }
 
+LIVES_AGAIN = {JobEvent.Kind.REPLAYED, JobEvent.Kind.RESTORED}
+
 
 @dataclass
 class Life:
@@ -87,7 +89,8 @@ def _check_row(life: Life) -> None:
 
 
 def _check_history(life: Life) -> None:
-    """Only legal changes, of which at most one between two replays is the last; no attempt's number comes twice."""
+    """Only legal changes, of which at most one between two replays or restores is the last; no attempt's number comes
+    twice."""
     history, row = told(life.events), {name: life.row[name] for name in told([])}
     assert history == row, f"the history tells of {history}, the row is {row}"
     latest_attempt, finals = 0, 0
@@ -97,7 +100,7 @@ def _check_history(life: Life) -> None:
         if target == JobState.RUNNING:
             assert event.attempt > latest_attempt, "an attempt's number was used again"
             latest_attempt = event.attempt
-        finals = 0 if event.kind == JobEvent.Kind.REPLAYED else finals + (target in FINAL)
+        finals = 0 if event.kind in LIVES_AGAIN else finals + (target in FINAL)
         assert finals <= 1, "a job ended twice"
 
 
@@ -120,7 +123,9 @@ def _check_attempts(life: Life) -> None:
 
 def _check_letters(life: Life) -> None:
     open_letters = [letter.attempt for letter in life.letters if letter.state == DeadLetter.State.OPEN]
-    expected = [life.attempt] if life.state == JobState.DEAD else []
+    discarded = [letter.attempt for letter in life.letters if letter.state == DeadLetter.State.DISCARDED]
+    expected = [life.attempt] if life.state == JobState.DEAD and not discarded else []
+    assert discarded in ([], [life.attempt]), f"a job at attempt {life.attempt} has discarded letters of {discarded}"
     assert open_letters == expected, f"a job that is {life.state} has open letters of attempts {open_letters}"
 
 
@@ -128,5 +133,5 @@ def _check_change(before: Life, now: Life) -> None:
     """History only grows, and what has ended stays as it is until somebody replays it."""
     known, added = now.events[: len(before.events)], now.events[len(before.events) :]
     assert known == before.events, "history was rewritten"
-    if before.state in FINAL and JobEvent.Kind.REPLAYED not in [event.kind for event in added]:
+    if before.state in FINAL and not LIVES_AGAIN & {event.kind for event in added}:
         assert now.row == before.row, "a job changed after its end"

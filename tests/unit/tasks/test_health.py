@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 from django.db import OperationalError
 
+from tasks import queues
 from tasks.errors import BrokerUnavailable
 from tasks.monitoring import health
 from tasks.topology import TOPOLOGY
@@ -85,3 +88,26 @@ def test_health_is_never_cached_and_only_read(client, depths, path):
     depths({})
     assert "no-store" in client.get(f"/health/{path}")["Cache-Control"]
     assert client.post(f"/health/{path}").status_code == 405
+
+
+def test_what_waits_in_a_paused_queue_is_meant_to(client, depths):
+    depths({"email-queue": 4000, "work-queue": 600})
+    queues.pause("email-queue", requested_by="ada")
+    response = client.get("/health/queue")
+    body = response.json()
+    assert (response.status_code, body["status"], body["paused"]) == (200, "OK", ["email-queue"])
+    assert (body["messageCount"], body["queues"]["email-queue"]) == (4600, 4000)
+    assert "email-queue is paused, with 4000 messages" in body["message"]
+    depths({"email-queue": 4000, "work-queue": 1001})
+    body = client.get("/health/queue").json()
+    assert (body["status"], body["message"]) == ("Warning", "1001 messages wait, more than 1000; most in work-queue")
+
+
+def test_with_the_database_away_the_queues_are_told_all_the_same(client, depths, monkeypatch):
+    def away():
+        raise OperationalError("connection refused")
+
+    depths({"email-queue": 3})
+    monkeypatch.setattr(queues, "paused_names", away)
+    monkeypatch.setattr(health, "connection", SimpleNamespace(close=lambda: None))
+    assert client.get("/health/queue").json()["messageCount"] == 3

@@ -2,9 +2,9 @@ import uuid
 
 import pytest
 
-from tasks import dead_letters
 from tasks.api import IllegalTransition, cancel, replay
-from tasks.models import DeadLetter, Job
+from tasks.dead_letters import burial, replaying
+from tasks.models import AuditEntry, DeadLetter, Job
 from tasks.states import JobState
 from tests.unit.tasks.factories import kinds, make_job
 
@@ -13,9 +13,7 @@ pytestmark = pytest.mark.django_db
 
 def dead_job(**values):
     job = make_job(JobState.RUNNING, attempt=3, **values)
-    dead_letters.bury(
-        job, JobState.RUNNING, reason="exhausted", error_type="ValueError", error="no\nmore", traceback="tb"
-    )
+    burial.bury(job, JobState.RUNNING, reason="exhausted", error_type="ValueError", error="no\nmore", traceback="tb")
     return Job.objects.get(pk=job.pk)
 
 
@@ -46,6 +44,25 @@ def test_a_job_that_is_not_there_can_not_be_cancelled():
         cancel(uuid.uuid4())
 
 
+def test_who_cancels_a_job_is_in_the_audit_trail():
+    waiting, running = make_job(JobState.QUEUED), make_job(JobState.RUNNING)
+    cancel(waiting.pk, requested_by="ada")
+    cancel(running.pk, requested_by="ben")
+    cancel(running.pk, requested_by="ben")  # asked again: it was marked already
+    cancel(make_job(JobState.QUEUED).pk)  # nobody did
+    found = AuditEntry.objects.order_by("id").values_list("actor", "verb", "subject", "count")
+    assert list(found) == [
+        ("ada", "jobs.cancel", f"job {waiting.pk}", 1),
+        ("ben", "jobs.cancel", f"job {running.pk}", 1),
+    ]
+
+
+def test_a_refused_cancellation_is_not_in_the_audit_trail():
+    with pytest.raises(IllegalTransition):
+        cancel(make_job(JobState.DEAD).pk, requested_by="ada")
+    assert not AuditEntry.objects.exists()
+
+
 def test_a_replay_counts_its_attempts_anew(outbox, django_capture_on_commit_callbacks):
     job = dead_job()
     with django_capture_on_commit_callbacks(execute=True):
@@ -72,22 +89,22 @@ def test_a_burial_keeps_the_cause():
 
 def test_the_second_burial_loses():
     job = make_job(JobState.RUNNING)
-    assert dead_letters.bury(job, JobState.RUNNING, reason="exhausted")
-    assert not dead_letters.bury(job, JobState.RUNNING, reason="worker_lost")
+    assert burial.bury(job, JobState.RUNNING, reason="exhausted")
+    assert not burial.bury(job, JobState.RUNNING, reason="worker_lost")
     assert DeadLetter.objects.get().reason == "exhausted"
 
 
 def test_a_letter_is_replayed_once(outbox):
     dead_job()
     letter = DeadLetter.objects.get()
-    dead_letters.replay(letter.pk)
+    replaying.replay(letter.pk)
     with pytest.raises(IllegalTransition, match="replayed, not open"):
-        dead_letters.replay(letter.pk)
+        replaying.replay(letter.pk)
 
 
 def test_a_letter_without_job_and_message_says_so():
     letter = DeadLetter.objects.create(reason="undecodable", queue="work-queue")
     with pytest.raises(IllegalTransition, match="holds no message"):
-        dead_letters.replay(letter.pk)
+        replaying.replay(letter.pk)
     letter.refresh_from_db()
     assert letter.state == "open"

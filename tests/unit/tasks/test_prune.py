@@ -5,10 +5,10 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from tasks.api import JobContext
-from tasks.models import Batch, Job, JobEvent, WorkerProcess
+from tasks.models import Batch, DeadLetter, Job, JobEvent, Operation, ParkedJob, WorkerProcess
 from tasks.states import FINAL, JobState
 from tasks.tasks import PrunePayload, prune
-from tests.unit.tasks.factories import make_job, make_worker
+from tests.unit.tasks.factories import letter_of, make_job, make_message_letter, make_worker
 
 pytestmark = pytest.mark.django_db
 
@@ -60,3 +60,47 @@ def test_an_old_batch_goes_with_the_last_of_its_jobs():
     make_job(JobState.DEAD, finished_at=OLD, batch=kept)
     run()
     assert set(Batch.objects.all()) == {kept, young}
+
+
+def test_discarded_letters_go_with_their_jobs_when_they_are_due_and_not_before():
+    young = timezone.now() + timedelta(hours=1)
+    due, message, kept = (
+        letter_of(state="discarded", delete_at=OLD),
+        make_message_letter(state="discarded", delete_at=OLD),
+        letter_of(state="discarded", delete_at=young),
+    )
+    still_open = letter_of(died_at=OLD)
+    TaskResult.objects.create(task_id=f"{due.job_id}.1")
+    assert run() == {"jobs_deleted": 1}
+    assert set(DeadLetter.objects.all()) == {kept, still_open}
+    assert not Job.objects.filter(pk=due.job_id).exists()
+    assert not TaskResult.objects.exists()
+    assert message.pk is not None
+
+
+def test_a_discarded_letter_whose_job_lives_again_takes_nothing_with_it():
+    job = make_job(JobState.RUNNING)
+    letter_of(job, state="discarded", delete_at=OLD)
+    assert run() == {"jobs_deleted": 0}
+    assert Job.objects.filter(pk=job.pk).exists()
+
+
+def test_a_parked_job_is_kept_while_it_can_be_put_back_and_then_it_is_a_cancelled_job_like_any_other():
+    operation = Operation.objects.create(verb="purge", requested_by="ada", finished_at=OLD)
+    parked, late = (make_job(JobState.CANCELLED, finished_at=OLD) for _ in range(2))
+    for job, delete_at in ((parked, timezone.now() + timedelta(hours=1)), (late, OLD)):
+        ParkedJob.objects.create(job=job, operation=operation, place=0, state="queued", delete_at=delete_at)
+    assert run() == {"jobs_deleted": 1}
+    assert list(ParkedJob.objects.values_list("job", flat=True)) == [parked.pk]
+    assert Operation.objects.exists(), "its record went while some of it can be put back"
+    ParkedJob.objects.update(delete_at=OLD)
+    assert run() == {"jobs_deleted": 1}
+    assert not Operation.objects.exists()
+
+
+def test_operations_that_go_on_or_have_just_ended_are_kept():
+    going_on = Operation.objects.create(verb="replay", requested_by="ada", created_at=OLD)
+    young = Operation.objects.create(verb="replay", requested_by="ada", finished_at=timezone.now())
+    Operation.objects.create(verb="replay", requested_by="ada", finished_at=OLD)
+    run()
+    assert set(Operation.objects.all()) == {going_on, young}

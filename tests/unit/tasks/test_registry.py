@@ -30,6 +30,51 @@ def test_two_functions_can_not_share_a_name():
         mine.add(type(echo)(**{**vars(echo), "function": lambda payload, context: None}))
 
 
+@pytest.fixture
+def names(monkeypatch):
+    """Registrations that are gone again after the test."""
+    monkeypatch.setattr(registry, "_specs", dict(registry._specs))
+
+
+def work(payload, context):
+    """Something to register."""
+
+
+@pytest.mark.parametrize(
+    ("name", "aliases", "message"),
+    [
+        ("case.new", ("probe.echo",), "'probe.echo' is a name or an alias of task 'probe.echo'"),
+        ("case.new", ("probe.old_name",), "'probe.old_name' is a name or an alias of task 'probe.renamed'"),
+        ("probe.old_name", (), "'probe.old_name' is a name or an alias of task 'probe.renamed'"),
+        ("case.new", ("case.new",), "each once"),
+        ("case.new", ("case.old", "case.old"), "each once"),
+        ("case.new", ("Old",), "dotted lower case"),
+        ("case.new", "case.old", "is a tuple of names"),
+    ],
+)
+def test_an_alias_that_means_two_things_is_refused_at_import(names, name, aliases, message):
+    before = dict(registry._specs)
+    with pytest.raises(ImproperlyConfigured, match=message):
+        task(name, payload=BaseModel, aliases=aliases)(work)
+    assert registry._specs == before
+
+
+def test_an_alias_leads_to_its_task_and_is_not_listed(names):
+    task("case.new", payload=BaseModel, aliases=("case.old", "case.older"))(work)
+    assert registry.get("case.old") is registry.get("case.older") is registry.get("case.new")
+    assert "case.old" in registry
+    listed = [spec.name for spec in registry]
+    assert ("case.new" in listed, "case.old" in listed) == (True, False)
+    assert listed == sorted(set(listed))
+
+
+def test_a_task_may_be_registered_again_with_its_aliases(names):
+    for _ in range(2):
+        task("case.new", payload=BaseModel, aliases=("case.old",))(work)
+    assert registry.names_of("case.old") == registry.names_of("case.new") == ("case.new", "case.old")
+    assert registry.names_of("case.unknown") == ("case.unknown",)
+
+
 def test_an_unknown_task_lists_the_known_ones():
     with pytest.raises(UnknownTask, match=r"no task 'nope.nope'; there are .*probe\.echo"):
         registry.get("nope.nope")

@@ -41,7 +41,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tasks import dead_letters, jobs
+from tasks import jobs
+from tasks.dead_letters import replaying
 from tasks.dispatch import enqueue
 from tasks.errors import IllegalTransition, JobCancelled, PermanentError
 from tasks.models import DeadLetter, Job, JobEvent, WorkerProcess
@@ -243,10 +244,10 @@ class JobMachine(RuleBasedStateMachine):
         letter = self.lives[number].letters[-1 if newest else 0]
         with committed():
             if letter.state == DeadLetter.State.OPEN:
-                assert dead_letters.replay(letter.pk).state == DeadLetter.State.REPLAYED
+                assert replaying.replay(letter.pk).state == DeadLetter.State.REPLAYED
             else:
                 with pytest.raises(IllegalTransition):
-                    dead_letters.replay(letter.pk)
+                    replaying.replay(letter.pk)
 
     @happening(number=numbers)
     def expire(self, number: int) -> None:

@@ -23,7 +23,17 @@ def entries(rf, user, path="/admin/"):
 def test_the_sidebar_offers_what_one_may_open(rf, admin_user, django_user_model, settings):
     settings.TASKS_FLOWER_URL = "http://flower.test"
     titles = set(entries(rf, admin_user))
-    assert {"Dashboard", "Jobs", "Dead letters", "Run a task", "Workers", "API tokens", "Users", "Flower"} <= titles
+    assert {
+        "Dashboard",
+        "Jobs",
+        "Dead letters",
+        "Failure groups",
+        "Run a task",
+        "Workers",
+        "API tokens",
+        "Users",
+        "Flower",
+    } <= titles
     nobody = django_user_model.objects.create_user("nobody", is_staff=True)
     assert {"Dashboard", "Flower"} <= set(entries(rf, nobody)) <= {"Dashboard", "Flower", "API docs"}
 
@@ -45,6 +55,7 @@ def test_the_sidebar_leaves_out_pages_that_are_not_installed(rf, admin_user, set
         ("/admin/tasks/job/x/change/", "Jobs"),
         ("/admin/tasks/job/run/case.plain/", "Run a task"),
         ("/admin/tasks/deadletter/x/change/", "Dead letters"),
+        ("/admin/tasks/failuregroup/x/change/", "Failure groups"),
     ],
 )
 def test_exactly_the_place_one_is_at_is_highlighted(rf, admin_user, path, active):

@@ -1,13 +1,15 @@
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 from uuid_utils.compat import uuid7
 
-from tasks import dead_letters
 from tasks.admin import base
+from tasks.dead_letters import burial
 from tasks.models import Job, JobEvent
 from tasks.states import JobState
 from tasks.worker.claiming import hand_back
@@ -28,6 +30,12 @@ def listed(response):
 
 def id_made_at(moment):
     return UUID(int=(int(moment.timestamp() * 1000) << 80) | (uuid7().int & ((1 << 80) - 1)))
+
+
+def test_jobs_of_an_earlier_name_are_listed_with_their_task(admin_client):
+    jobs = {make_job(task=task).pk for task in ("probe.old_name", "probe.renamed")}
+    make_job(task="probe.echo")
+    assert listed(admin_client.get(f"{LIST}?task=probe.renamed")) == jobs
 
 
 def test_a_row_says_what_where_and_how_far(admin_client):
@@ -200,7 +208,7 @@ def test_a_jobs_page_shows_attempts_history_and_result(admin_client, settings):
 
 def test_a_jobs_page_leads_to_its_dead_letters(admin_client):
     job = make_job(JobState.RUNNING, task="case.plain")
-    dead_letters.bury(job, JobState.RUNNING, reason="permanent", error_type="E", error="why")
+    burial.bury(job, JobState.RUNNING, reason="permanent", error_type="E", error="why")
     page = admin_client.get(page_of(job)).content.decode()
     assert f"/admin/tasks/deadletter/{job.dead_letters.get().pk}/change/" in page
 
@@ -247,3 +255,23 @@ def test_a_handed_back_attempt_is_told_as_such(admin_client, outbox):
     page = admin_client.get(f"/admin/tasks/job/{job.pk}/change/").content.decode()
     assert "Handed back, unspent" in page
     assert "the worker was stopped" in page
+
+
+def test_what_a_job_hides_is_masked_wherever_its_page_and_its_attempts_quote_it(admin_client):
+    job = make_job(
+        "dead", payload={"password": "hunter22"}, metadata={"apiKey": "k-123456"}, error="no hunter22", result=None
+    )
+    JobEvent.objects.create(job=job, kind="dead", attempt=1, detail={"error": "no hunter22, k-123456"})
+    row = TaskResult.objects.create(
+        task_id=f"{job.pk}.1",
+        status="FAILURE",
+        result=json.dumps({"exc_type": "ValueError", "exc_message": "no hunter22"}),
+        traceback="login('hunter22')",
+        meta=json.dumps({"evidence": {"log": ["trying hunter22"]}}),
+    )
+    attempt = reverse("admin:django_celery_results_taskresult_change", args=[row.pk])
+    for address in (page_of(job), attempt):
+        page = admin_client.get(address).content.decode()
+        assert "ValueError: no ••••••" in page
+        assert "hunter22" not in page
+        assert "k-123456" not in page

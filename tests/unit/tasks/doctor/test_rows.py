@@ -11,7 +11,9 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from tasks import queues
 from tasks.doctor import accounts, database, jobs, storage, workers
+from tasks.models import PausedQueue
 from tasks.states import JobState
 from tests.unit.tasks.doctor.said import findings, unknowns
 from tests.unit.tasks.factories import make_job, make_worker
@@ -220,6 +222,30 @@ def test_jobs_that_wait_for_longer_than_the_relay_takes_are_found(settings):
     assert what.startswith("1 jobs of work-queue wait, the oldest for 0:01:0")
     make_job(JobState.RUNNING, queue="email-queue")
     assert len(findings(jobs.waiting())) == 1
+
+
+def test_a_paused_queue_stands_still_for_a_reason_and_so_does_one_that_was_resumed_just_now(settings):
+    settings.TASKS_RELAY_GRACE_SECONDS = 15
+    make_job(queued_at=ago(hours=1))
+    queues.pause("work-queue", requested_by="ada")
+    assert findings(jobs.waiting()) == []
+    queues.resume("work-queue", requested_by="ada")
+    assert findings(jobs.waiting()) == []
+    PausedQueue.objects.update(until=ago(seconds=31))
+    assert len(findings(jobs.waiting())) == 1
+
+
+@pytest.mark.parametrize(
+    ("hours", "waits", "until", "found"),
+    [(25, True, None, 1), (23, True, None, 0), (25, False, None, 0), (25, True, ago(hours=-1), 0)],
+    ids=["forgotten", "young", "nothing waits", "with an end"],
+)
+def test_a_pause_that_somebody_forgot_is_found(hours, waits, until, found):
+    PausedQueue.objects.create(queue="work-queue", since=ago(hours=hours), until=until, paused_by="ada")
+    make_job(queue="work-queue" if waits else "sms-queue")
+    said = findings(jobs.forgotten_pauses())
+    assert len(said) == found
+    assert all("by ada" in what for what in said)
 
 
 @pytest.mark.parametrize("values", [{"state": JobState.RUNNING}, {"state": JobState.RETRYING}])

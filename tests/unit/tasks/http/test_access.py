@@ -28,8 +28,8 @@ def clock(monkeypatch) -> Clock:
     return clock
 
 
-def enter(text: str, scope: str = "jobs:write") -> str | None:
-    return Token(scope)(RequestFactory().post("/", headers={"Authorization": f"Bearer {text}"}))
+def enter(text: str, verb: str = "jobs.enqueue") -> str | None:
+    return Token(verb)(RequestFactory().post("/", headers={"Authorization": f"Bearer {text}"}))
 
 
 def test_a_token_is_looked_up_once_in_a_while(clock, django_assert_num_queries):
@@ -59,7 +59,7 @@ def test_a_change_of_scope_counts_after_the_delay(clock):
     clock.now += REMEMBERED_SECONDS
     with pytest.raises(AuthorizationError, match="jobs:write"):
         enter(text)
-    assert enter(text, "jobs:read") == "token:t"
+    assert enter(text, "jobs.view") == "token:t"
 
 
 def test_expiry_counts_at_once(clock, monkeypatch, django_assert_num_queries):
@@ -104,4 +104,4 @@ def test_the_last_use_is_written_once_a_minute(clock, monkeypatch):
 @pytest.mark.parametrize("header", ["bearer {}", "BEARER {}"])
 def test_the_scheme_is_written_as_one_likes(clock, header):
     _, text = ApiToken.issue("t", ["jobs:write"])
-    assert Token("jobs:write")(RequestFactory().get("/", headers={"Authorization": header.format(text)})) == "token:t"
+    assert Token("jobs.enqueue")(RequestFactory().get("/", headers={"Authorization": header.format(text)})) == "token:t"

@@ -99,9 +99,9 @@ def test_a_key_has_one_to_two_hundred_characters(send):
     assert send(GOOD, Idempotency_Key="k" * 200).status_code == 202
 
 
-def test_the_key_is_documented(client):
+def test_the_headers_are_documented(client):
     operation = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/jobs"]["post"]
-    assert [parameter["name"] for parameter in operation["parameters"]] == ["Idempotency-Key"]
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["Idempotency-Key", "Prefer"]
 
 
 def test_a_key_that_stands_for_another_payload_is_refused(send):
@@ -192,7 +192,7 @@ def test_a_staff_session_needs_the_csrf_token(outbox):
 def test_a_staff_session_needs_the_permission(client):
     client.force_login(staff("view_job"))
     told = problem(client.post("/api/v1/jobs", json.dumps(GOOD), content_type="application/json"), 403, "forbidden")
-    assert "tasks.add_job" in told["detail"]
+    assert told["detail"] == "You may not enqueue jobs: ask for the permission Platform | job | Can add job."
 
 
 def test_a_customers_session_is_not_enough(client):

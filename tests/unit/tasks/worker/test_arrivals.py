@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,15 +74,24 @@ def test_what_could_not_be_claimed_waits_where_it_waited():
 
 
 @pytest.mark.parametrize(
-    ("keep", "dropped", "left"), [(0, "dcba", ""), (1, "dcb", "a"), (3, "d", "abc"), (4, "", "abcd"), (9, "", "abcd")]
+    ("keep", "dropped", "left"), [(0, "abcd", ""), (1, "bcd", "a"), (3, "d", "abc"), (4, "", "abcd"), (9, "", "abcd")]
 )
-def test_the_last_to_come_are_the_first_to_go(keep, dropped, left):
+def test_the_last_to_come_go_back_in_their_order(keep, dropped, left):
     arrivals = waiting("abcd")
     assert "".join(arrivals.drop(keep=keep)) == dropped
     assert taken(arrivals) == left
 
 
+def test_what_was_sent_to_some_exchanges_is_withdrawn_in_its_order_and_the_others_wait_on():
+    arrivals = Arrivals()
+    messages = [SimpleNamespace(name=name, delivery_info={"exchange": name}) for name in "abcab"]
+    for message in messages:
+        arrivals.add(Arrived(Envelope(uuid.uuid4(), 1, "short"), message))
+    assert arrivals.withdraw({"a", "c"}) == [messages[0], messages[2], messages[3]]
+    assert arrivals.drop() == [messages[1], messages[4]]
+
+
 def test_unless_told_otherwise_all_of_it_goes():
     arrivals = waiting("abc")
-    assert arrivals.drop() == ["c", "b", "a"]
+    assert arrivals.drop() == ["a", "b", "c"]
     assert not arrivals

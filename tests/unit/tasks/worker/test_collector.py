@@ -6,7 +6,7 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from tasks.brokers import DeadMessage
-from tasks.dead_letters import bury
+from tasks.dead_letters.burial import bury
 from tasks.jobs import replay
 from tasks.models import DeadLetter, Job
 from tasks.states import JobState

@@ -138,7 +138,11 @@ def consumer(monkeypatch):
     bare.call_soon = lambda call, *arguments: bare.soon.append((call, arguments))
     shutdown = SimpleNamespace(asked=False, interrupts=False, seconds_left=0.0)
     marks = SimpleNamespace(note=lambda job: None)
-    bare.controller = SimpleNamespace(worker_process=WORKER, shutdown=shutdown, max_concurrency=None, marks=marks)
+    bare.controller = SimpleNamespace(
+        worker_process=WORKER, shutdown=shutdown, max_concurrency=None, marks=marks, paused=frozenset()
+    )
+    bare.task_consumer = None
+    bare.app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from={})))
     monkeypatch.setattr(room, "connection", SimpleNamespace(close=lambda: None))
     monkeypatch.setattr(room, "read_envelope", read)
     monkeypatch.setattr(JobConsumer, "_request", lambda self, job, payload, message: Request(self, message, job))
@@ -234,6 +238,14 @@ def test_of_a_new_connection_nothing_is_left_of_the_old_one(consumer, asked):
     consumer._deliveries.acknowledge([old])
     assert old.settled is None
     assert consumer.timer.repeated == [consumer._look_around]
+
+
+def test_a_queue_that_is_paused_is_not_consumed_by_a_new_connection(consumer, channel):
+    consumer.connection = SimpleNamespace(transport=SimpleNamespace(driver_type="amqp"))
+    consumer.connection_errors, consumer.controller.paused = (ConnectionError,), frozenset({"work-queue", "sms-queue"})
+    channel.named = ["work-queue", "email-queue"]
+    consumer.create_task_handler()
+    assert channel.named == ["email-queue"]
 
 
 def test_a_prefetch_count_of_0_is_taken_for_the_narrowest_window(consumer):
@@ -470,6 +482,19 @@ class Channel:
     def __init__(self) -> None:
         self.told: list[Any] = []
         self.value = 0
+        self.named: list[str] = []
+
+    @property
+    def queues(self) -> list[Any]:
+        return [SimpleNamespace(name=name) for name in self.named]
+
+    def add_queue(self, queue: str) -> None:
+        self.named.append(queue)
+        self.told.append(f"add {queue}")
+
+    def cancel_by_queue(self, name: str) -> None:
+        self.named.remove(name) if name in self.named else None
+        self.told.append(f"cancel {name}")
 
     def cancel(self) -> None:
         self.told.append("cancel")
@@ -594,6 +619,123 @@ def test_whatever_goes_wrong_with_giving_away_no_attempt_is_forgotten(consumer, 
         consumer._look_around()
     assert list(consumer._line.waiting) == stuck[2:]
     assert in_hand(consumer, stuck) == [True] * 4
+
+
+# Pauses
+
+
+@pytest.fixture
+def two_queues(consumer, channel) -> Channel:
+    """A consumer of two queues, whose task is short."""
+    consumer.app.amqp.queues.consume_from = {"work-queue": "work-queue", "email-queue": "email-queue"}
+    channel.named = ["work-queue", "email-queue"]
+    consumer._line.pace.note(TASK, 0.0)
+    consumer._window.fit(slots=2, share=consumer._line.largest_share())
+    return channel
+
+
+def pause(consumer: JobConsumer, *queues: str) -> None:
+    consumer.controller.paused = frozenset(queues)
+
+
+def test_a_paused_queue_is_let_go_and_taken_up_again_when_it_is_resumed(consumer, two_queues):
+    for paused in ([], ["work-queue"], ["work-queue"], [], []):
+        pause(consumer, *paused)
+        consumer._look_around()
+    assert two_queues.told == ["cancel work-queue", "add work-queue", "consume"]
+
+
+def test_a_pause_of_all_that_a_worker_consumes_leaves_it_with_nothing_to_do(consumer, two_queues):
+    pause(consumer, "work-queue", "email-queue", "sms-queue")
+    consumer._look_around()
+    assert two_queues.named == []
+    pause(consumer)
+    consumer._look_around()
+    assert sorted(two_queues.named) == ["email-queue", "work-queue"]
+
+
+def test_what_somebody_took_from_the_worker_by_remote_control_stays_taken(consumer, two_queues):
+    two_queues.named.remove("email-queue")
+    del consumer.app.amqp.queues.consume_from["email-queue"]
+    for paused in (["email-queue"], []):
+        pause(consumer, *paused)
+        consumer._look_around()
+    assert two_queues.told == []
+
+
+def test_unclaimed_messages_of_a_paused_queue_go_back_in_their_order_and_others_stay(consumer, two_queues, monkeypatch):
+    consumer.pool.num_processes = 0
+    work = arrive(consumer, envelope(), envelope())
+    (mail,) = arrive(consumer, envelope(), exchange="email-exchange")
+    (for_all,) = arrive(consumer, envelope(), exchange="notification-exchange")
+    returned: list[int] = []
+    monkeypatch.setattr(Message, "reject", lambda self, requeue: returned.append(self.delivery_tag if requeue else 0))
+    pause(consumer, "work-queue")
+    consumer._look_around()
+    assert returned == [message.delivery_tag for message in work]
+    pause(consumer, "work-queue", "email-queue")
+    consumer._look_around()
+    assert returned[2:] == [mail.delivery_tag, for_all.delivery_tag]
+
+
+def test_nothing_of_a_paused_queue_is_claimed_even_before_the_next_look(consumer, two_queues, asked):
+    messages = arrive(consumer, envelope(), mail := envelope(), exchange="work-exchange")
+    messages[1].delivery_info = {"exchange": "email-exchange"}
+    pause(consumer, "work-queue")
+    turn_of_the_loop(consumer)
+    assert (asked, [message.settled for message in messages]) == ([mail], ["requeue", None])
+
+
+@pytest.fixture
+def of_two_queues(consumer, two_queues) -> list[Request]:
+    """One slot: the first runs, the next two would follow, the last two wait. Every other one is an e-mail's."""
+    consumer.pool.num_processes = 1
+    consumer._line.pace.note(TASK, TURN_SECONDS / 3)
+    consumer._line.pace._seconds[TASK] = TURN_SECONDS / 3
+    requests = [Request(consumer, message) for message in arrive(consumer, *(envelope() for _ in range(5)))]
+    consumer._arrivals.drop()
+    for request, queue in zip(requests, ["work-queue", "email-queue"] * 3, strict=False):
+        request.job.queue = queue
+        state.task_reserved(request)
+    consumer._line.join(requests)
+    (turn,) = consumer.started
+    assert turn.requests == requests[:3]
+    began(turn, 1)
+    return requests
+
+
+def test_claimed_attempts_of_a_paused_queue_that_have_not_begun_are_handed_back(consumer, of_two_queues, database):
+    first, second, third, fourth, fifth = of_two_queues
+    pause(consumer, "work-queue")
+    consumer._look_around()
+    assert database.asked == attempts([third, fifth])
+    assert database.whys == {room.PAUSED}
+    assert consumer.started[0].requests == [first], "what runs is not touched"
+    assert list(consumer._line.waiting) == [second, fourth]
+    assert in_hand(consumer, of_two_queues) == [True, True, False, True, False]
+
+
+def test_nothing_is_handed_back_twice_nor_for_queues_that_go_on(consumer, of_two_queues, database):
+    pause(consumer, "sms-queue")
+    consumer._look_around()
+    assert database.asked == []
+    pause(consumer, "work-queue")
+    for _ in range(3):
+        consumer._look_around()
+    assert len(database.asked) == 2
+
+
+@pytest.mark.parametrize("why", ["stopping", "loop has ended", "not connected"])
+def test_a_consumer_that_is_no_more_heeds_no_pause(consumer, two_queues, why):
+    pause(consumer, "work-queue")
+    if why == "stopping":
+        consumer.controller.shutdown.asked = True
+    elif why == "loop has ended":
+        consumer.blueprint.state = CLOSE
+    else:
+        consumer.task_consumer = None
+    consumer._heed_pauses()
+    assert two_queues.told == []
 
 
 # Ends

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from tasks.brokers import JobMessage, QueueMissing
 from tasks.errors import BrokerUnavailable
-from tasks.models import Job
+from tasks.models import Job, PausedQueue
 from tasks.states import JobState
 from tasks.worker.relay import ClaimMarks, Pace, publish_due, publish_missing
 from tests.unit.tasks.factories import kinds, make_job
@@ -80,6 +80,37 @@ def test_a_queue_that_has_gone_past_a_job_has_lost_its_message():
     marks.note(later, now=-1000)
     assert publish_missing(broker, marks, Pace()) == 1
     assert [message.job_id for message in broker.published] == [lost.pk] != [waiting.pk]
+
+
+@pytest.mark.parametrize("until", [None, -60], ids=["with no end", "with an end to come"])
+@pytest.mark.parametrize("depth", [0, 5])
+def test_nothing_is_missed_in_a_queue_that_is_paused(depth, until):
+    PausedQueue.objects.create(queue="work-queue", until=until and ago(until))
+    lost, elsewhere = make_job(queued_at=ago(600)), make_job(queue="email-queue", queued_at=ago(600))
+    marks, broker = ClaimMarks(), FakeBroker({"work-queue": depth})
+    marks.note(make_job(JobState.RUNNING, queued_at=ago(300)), now=-1000)
+    assert publish_missing(broker, marks, Pace()) == 1
+    assert (kinds(lost), kinds(elsewhere)) == ([], ["republished"])
+
+
+def test_a_queue_that_was_resumed_is_given_the_time_to_be_consumed(settings):
+    settings.TASKS_RELAY_GRACE_SECONDS = 30
+    pause, job = PausedQueue.objects.create(queue="work-queue", until=ago(10)), make_job(queued_at=ago(600))
+    assert publish_missing(FakeBroker(), ClaimMarks(), Pace()) == 0
+    PausedQueue.objects.filter(pk=pause.pk).update(until=ago(40))
+    assert publish_missing(FakeBroker(), ClaimMarks(), Pace()) == 1
+    assert kinds(job) == ["republished"]
+
+
+def test_what_was_claimed_before_a_pause_tells_nothing_after_it():
+    """What was handed back is older than what others had claimed, and has its message."""
+    pause, waits = PausedQueue.objects.create(queue="work-queue"), make_job(queued_at=ago(600))
+    marks, broker = ClaimMarks(), FakeBroker({"work-queue": 5})
+    marks.note(make_job(JobState.RUNNING, queued_at=ago(300)), now=-1000)
+    publish_missing(broker, marks, Pace())
+    PausedQueue.objects.filter(pk=pause.pk).update(until=ago(300))
+    assert publish_missing(broker, marks, Pace()) == 0
+    assert kinds(waits) == []
 
 
 def test_a_missing_queue_is_declared_and_its_jobs_published_again():

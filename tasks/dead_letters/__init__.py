@@ -1,0 +1,1 @@
+"""The recovery desk: what is past help, found, understood, repaired and replayed."""

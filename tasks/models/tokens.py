@@ -1,0 +1,47 @@
+"""Who may ask over HTTP."""
+
+import hashlib
+import secrets
+from datetime import datetime
+
+from django.db import models
+from django.utils import timezone
+
+
+class ApiToken(models.Model):
+    """A bearer token: shown once, kept as a hash."""
+
+    PREFIX = "tp_"
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=100, unique=True)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    hint = models.CharField(max_length=12, editable=False, help_text="First characters, to tell tokens apart.")
+    scopes = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "API token"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def issue(cls, name: str, scopes: list[str], *, expires_at: datetime | None = None) -> tuple["ApiToken", str]:
+        """A new token and its text, which is nowhere else. The text has 256 random bits, so a plain hash suffices."""
+        text = cls.PREFIX + secrets.token_urlsafe(32)
+        token = cls.objects.create(
+            name=name, digest=cls.digest_of(text), hint=text[:8], scopes=scopes, expires_at=expires_at
+        )
+        return token, text
+
+    @staticmethod
+    def digest_of(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def allows(self, scope: str, *, now: datetime | None = None) -> bool:
+        """Whether the token is alive and carries ``scope``."""
+        alive = self.expires_at is None or self.expires_at > (now or timezone.now())
+        return alive and scope in self.scopes
