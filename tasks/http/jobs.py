@@ -9,6 +9,7 @@ from ninja import Router
 from tasks.dispatch import enqueue
 from tasks.http import body, freshness, idempotency, waiting
 from tasks.http.access import allowed
+from tasks.http.masking import mask_for
 from tasks.http.schemas import JobIn, JobOut, answer, shown
 from tasks.models import Job
 
@@ -47,7 +48,9 @@ def create_job(request: HttpRequest) -> HttpResponse:
     location, seconds = f"/api/v1/jobs/{accepted.pk}", waiting.asked_seconds(request)
     waited = waiting.wait(accepted, seconds)
     known = _latest(accepted) if waited else accepted
-    response = answer(shown(known), status=200 if waited and known.is_final else 202, location=location)
+    response = answer(
+        shown(known, mask_for(request, known)), status=200 if waited and known.is_final else 202, location=location
+    )
     if waited:
         waiting.tell(response, seconds)
     freshness.set_retry_after(response, known)
@@ -70,7 +73,7 @@ def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     waited = not job.is_final and waiting.wait(job, seconds)
     if waited:
         job = readable_job(request, job_id)
-    response = freshness.conditional(request, answer(shown(job)))
+    response = freshness.conditional(request, answer(shown(job, mask_for(request, job))))
     if waited:
         waiting.tell(response, seconds)
     freshness.set_retry_after(response, job)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
+from tasks.dead_letters.masking import Mask
 from tasks.models import Batch, Job
 from tasks.registry import registry
 from tasks.states import FINAL, JobState
@@ -57,7 +58,12 @@ class JobOut(TypedDict):
     finished_at: datetime | None
 
 
-def shown(job: Job) -> JobOut:
+def shown(job: Job, mask: Mask | None = None) -> JobOut:
+    """The job, without what ``mask`` hides."""
+    payload, result, metadata, error, note = job.payload, job.result, job.metadata, job.error, job.progress_note
+    if mask:
+        payload, result, metadata = mask.payload(job.task, payload), mask.anywhere(result), mask.anywhere(metadata)
+        error, note = mask.text(error), mask.text(note)
     return {
         "id": job.id,
         "task": job.task,
@@ -70,15 +76,15 @@ def shown(job: Job) -> JobOut:
             "done": job.progress_done,
             "total": job.progress_total,
             "percent": job.progress_percent,
-            "note": job.progress_note,
+            "note": note,
         },
-        "payload": job.payload,
-        "result": job.result,
-        "error": job.error,
+        "payload": payload,
+        "result": result,
+        "error": error,
         "correlation_id": job.correlation_id,
         "idempotency_key": job.idempotency_key,
         "requested_by": job.requested_by,
-        "metadata": job.metadata,
+        "metadata": metadata,
         "created_at": job.created_at,
         "queued_at": job.queued_at,
         "due_at": job.due_at,
