@@ -68,6 +68,7 @@ class Token(HttpBearer):
         if not found.allows(self.scope, now=now):
             raise AuthorizationError(message=f"the token lacks the scope {self.scope}")
         _note_use(found, now)
+        request.api_token = found  # type: ignore[attr-defined]  # for ``may``
         return f"token:{found.name}"
 
 
@@ -95,6 +96,18 @@ class StaffSession(SessionAuth):
 def allowed(verb: str) -> list[Any]:
     """Who may call what does ``verb`` (permissions.RIGHTS): a token first, since it needs no session."""
     return [Token(RIGHTS[verb].scope), StaffSession(verb)]
+
+
+def caller_of(request: HttpRequest) -> str:
+    """Who was let in, as jobs keep it in ``requested_by``."""
+    caller: str = request.auth  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
+    return caller
+
+
+def may(request: HttpRequest, verb: str) -> bool:
+    """Whether who was let in may do what ``verb`` is too. For what a door shows beyond what it is for."""
+    token: ApiToken | None = getattr(request, "api_token", None)
+    return RIGHTS[verb].scope in token.scopes if token else not missing(request.user, verb)
 
 
 def _note_use(token: ApiToken, now: datetime) -> None:

@@ -16,6 +16,7 @@ from tasks.http import body, idempotency
 from tasks.http.access import allowed
 from tasks.http.problems import description, of_invalid_job, respond
 from tasks.http.schemas import BatchOut, JobIn, answer, shown_batch
+from tasks.http.visibility import visible
 from tasks.insertion import NewJob
 from tasks.models import Batch
 
@@ -100,10 +101,15 @@ def create_batch(request: HttpRequest) -> HttpResponse:
 
 @router.get("/batches/{uuid:batch_id}", response=BatchOut, auth=allowed("jobs.view"), summary="How far a batch is")
 def read_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
-    batch = Batch.objects.filter(pk=batch_id).first()
+    return answer(shown_batch(readable_batch(request, batch_id)))
+
+
+def readable_batch(request: HttpRequest, batch_id: UUID) -> Batch:
+    """The batch, for a caller who may see it. Raises Http404 where there is none, or it is somebody else's."""
+    batch = visible(request, Batch.objects.all()).filter(pk=batch_id).first()
     if batch is None:
         raise Http404(f"there is no batch {batch_id}")
-    return answer(shown_batch(batch))
+    return batch
 
 
 def _request(job: BatchJobIn, index: int, batch: Batch) -> JobRequest:

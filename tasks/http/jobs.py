@@ -9,6 +9,7 @@ from tasks.dispatch import enqueue
 from tasks.http import body, idempotency
 from tasks.http.access import allowed
 from tasks.http.schemas import JobIn, JobOut, answer, shown
+from tasks.http.visibility import visible
 from tasks.models import Job
 
 router = Router(tags=["jobs"])
@@ -44,7 +45,12 @@ def create_job(request: HttpRequest) -> HttpResponse:
 
 @router.get("/jobs/{uuid:job_id}", response=JobOut, auth=allowed("jobs.view"), summary="Read a job")
 def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    job = Job.objects.filter(pk=job_id).first()
+    return answer(shown(readable_job(request, job_id)))
+
+
+def readable_job(request: HttpRequest, job_id: UUID) -> Job:
+    """The job, for a caller who may see it. Raises Http404 where there is none, or it is somebody else's."""
+    job = visible(request, Job.objects.all()).filter(pk=job_id).first()
     if job is None:
         raise Http404(f"there is no job {job_id}")
-    return answer(shown(job))
+    return job
