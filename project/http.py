@@ -5,6 +5,9 @@ from ninja import NinjaAPI, Router
 
 from project.problems import add_problem_handlers
 from tasks.http.batches import router as batches
+from tasks.http.catalogue import router as catalogue
+from tasks.http.decisions import router as decisions
+from tasks.http.histories import router as histories
 from tasks.http.jobs import router as jobs
 from tasks.http.problems import PROBLEM_TYPES
 
@@ -26,6 +29,5 @@ def read_problem_type(request: HttpRequest, slug: str) -> dict[str, str | int]:
     return {"status": kind.status, "title": kind.title, "remedy": kind.remedy}
 
 
-api.add_router("", jobs)
-api.add_router("", batches)
-api.add_router("", problems)
+for router in (jobs, histories, decisions, batches, catalogue, problems):
+    api.add_router("", router)

@@ -12,13 +12,15 @@ from typing_extensions import TypedDict
 from tasks.batches import store_batch
 from tasks.dispatch import JobRequest, prepare
 from tasks.errors import InvalidJob
-from tasks.http import body, idempotency
+from tasks.http import body, idempotency, paging, query
 from tasks.http.access import allowed
+from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
 from tasks.http.problems import description, of_invalid_job, respond
-from tasks.http.schemas import BatchOut, JobIn, answer, shown_batch
+from tasks.http.schemas import BatchOut, BatchSummary, JobIn, answer, shown_batch, summary_of_batch
 from tasks.http.visibility import visible
 from tasks.insertion import NewJob
 from tasks.models import Batch
+from tasks.seeking import page
 
 MOST_JOBS = 1000
 MAX_KEY = 190  # each job's own key is this one and its index
@@ -97,6 +99,20 @@ def create_batch(request: HttpRequest) -> HttpResponse:
         return respond(description("invalid", request.path, none, rejected=refusals))
     told = {"batch": shown_batch(batch), "accepted": accepted, "rejected": refusals}
     return answer(told, status=202, location=f"/api/v1/batches/{batch.pk}")
+
+
+@router.get(
+    "/batches",
+    response=PageOut[BatchSummary],
+    auth=allowed("jobs.view"),
+    summary="List batches",
+    openapi_extra=paging.documented(PageQuery),
+)
+def list_batches(request: HttpRequest) -> HttpResponse:
+    """The newest first. How far one is, it tells itself."""
+    given = query.read(request, PageQuery)
+    found = page(visible(request, Batch.objects.all()), limit=given.limit, cursor=cursor_of(given, UUID))
+    return answer_page(request, found, summary_of_batch)
 
 
 @router.get("/batches/{uuid:batch_id}", response=BatchOut, auth=allowed("jobs.view"), summary="How far a batch is")

@@ -1,18 +1,35 @@
-"""/jobs: accept one, read one."""
+"""/jobs: accept one, read one, list them."""
 
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
+from ninja.errors import AuthorizationError
+from pydantic import AwareDatetime, Field
 
 from tasks.dispatch import enqueue
-from tasks.http import body, idempotency
-from tasks.http.access import allowed
-from tasks.http.schemas import JobIn, JobOut, answer, shown
+from tasks.http import body, idempotency, paging, query
+from tasks.http.access import allowed, caller_of, may
+from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
+from tasks.http.query import Text
+from tasks.http.schemas import JobIn, JobOut, JobSummary, answer, shown, summary
 from tasks.http.visibility import visible
+from tasks.job_lists import JobFilter, list_jobs
 from tasks.models import Job
+from tasks.states import JobState
 
 router = Router(tags=["jobs"])
+
+
+class JobsQuery(PageQuery):
+    state: JobState | None = None
+    task: Text | None = Field(None, description="Under any name that it has had.")
+    queue: Text | None = None
+    batch: UUID | None = None
+    correlation_id: Text | None = None
+    requested_by: Text | None = Field(None, description="Yourself, unless you may see the jobs of others.")
+    created_after: AwareDatetime | None = Field(None, description="This moment included.")
+    created_before: AwareDatetime | None = Field(None, description="This moment not included.")
 
 
 @router.post(
@@ -41,6 +58,25 @@ def create_job(request: HttpRequest) -> HttpResponse:
         requested_by=request.auth,  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
     )
     return answer(shown(accepted), status=202, location=f"/api/v1/jobs/{accepted.pk}")
+
+
+@router.get(
+    "/jobs",
+    response=PageOut[JobSummary],
+    auth=allowed("jobs.view"),
+    summary="List jobs",
+    openapi_extra=paging.documented(JobsQuery),
+)
+def list_of_jobs(request: HttpRequest) -> HttpResponse:
+    """The newest first, without payload, result and metadata; what is somebody else's only for who may see it."""
+    given = query.read(request, JobsQuery)
+    caller = caller_of(request)
+    if not may(request, "jobs.view_all") and given.requested_by not in (None, caller):
+        raise AuthorizationError(message="what others asked for is seen with the scope jobs:read_all")
+    owner = given.requested_by if may(request, "jobs.view_all") else caller
+    wanted = given.model_dump(exclude={"limit", "cursor"}, exclude_none=True) | {"requested_by": owner or ""}
+    found = list_jobs(JobFilter(**wanted), limit=given.limit, cursor=cursor_of(given, UUID))
+    return answer_page(request, found, summary)
 
 
 @router.get("/jobs/{uuid:job_id}", response=JobOut, auth=allowed("jobs.view"), summary="Read a job")

@@ -32,7 +32,7 @@ class Progress(TypedDict):
     note: str
 
 
-class JobOut(TypedDict):
+class JobSummary(TypedDict):
     id: UUID
     task: str
     state: str
@@ -41,13 +41,11 @@ class JobOut(TypedDict):
     attempt: int
     max_attempts: Annotated[int | None, Field(description="None when this build does not know the task.")]
     progress: Progress
-    payload: dict[str, Any]
-    result: Any
     error: str
     correlation_id: str
     idempotency_key: str | None
     requested_by: str
-    metadata: dict[str, Any]
+    batch: UUID | None
     created_at: datetime
     queued_at: datetime | None
     due_at: datetime | None
@@ -56,7 +54,17 @@ class JobOut(TypedDict):
     finished_at: datetime | None
 
 
+class JobOut(JobSummary):
+    payload: dict[str, Any]
+    result: Any
+    metadata: dict[str, Any]
+
+
 def shown(job: Job) -> JobOut:
+    return {**summary(job), "payload": job.payload, "result": job.result, "metadata": job.metadata}
+
+
+def summary(job: Job) -> JobSummary:
     return {
         "id": job.id,
         "task": job.task,
@@ -71,13 +79,11 @@ def shown(job: Job) -> JobOut:
             "percent": job.progress_percent,
             "note": job.progress_note,
         },
-        "payload": job.payload,
-        "result": job.result,
         "error": job.error,
         "correlation_id": job.correlation_id,
         "idempotency_key": job.idempotency_key,
         "requested_by": job.requested_by,
-        "metadata": job.metadata,
+        "batch": job.batch_id,
         "created_at": job.created_at,
         "queued_at": job.queued_at,
         "due_at": job.due_at,
@@ -87,14 +93,27 @@ def shown(job: Job) -> JobOut:
     }
 
 
-class BatchOut(TypedDict):
+class BatchSummary(TypedDict):
     id: UUID
     name: str
     total: Annotated[int, Field(description="Jobs it was made with.")]
-    jobs: Annotated[dict[str, int], Field(description="How many of its jobs are in each state.")]
-    unfinished: Annotated[int, Field(description="How many of them have yet to end.")]
     requested_by: str
     created_at: datetime
+
+
+class BatchOut(BatchSummary):
+    jobs: Annotated[dict[str, int], Field(description="How many of its jobs are in each state.")]
+    unfinished: Annotated[int, Field(description="How many of them have yet to end.")]
+
+
+def summary_of_batch(batch: Batch) -> BatchSummary:
+    return {
+        "id": batch.id,
+        "name": batch.name,
+        "total": batch.total,
+        "requested_by": batch.requested_by,
+        "created_at": batch.created_at,
+    }
 
 
 def shown_batch(batch: Batch) -> BatchOut:

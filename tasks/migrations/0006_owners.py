@@ -1,6 +1,6 @@
 """Tokens see their own jobs from now on, unless they may see all: those that there are keep what they could see."""
 
-from django.db import migrations
+from django.db import migrations, models
 
 READ, READ_ALL = "jobs:read", "jobs:read_all"
 
@@ -25,4 +25,14 @@ class Migration(migrations.Migration):
         ('tasks', '0005_letter_search'),
     ]
 
-    operations = [migrations.RunPython(grant, revoke)]
+    operations = [
+        migrations.RunPython(grant, revoke),
+        migrations.AddIndex(
+            model_name='batch',
+            index=models.Index(condition=models.Q(('requested_by', ''), _negated=True), fields=['requested_by', '-id'], name='batch_owner'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(condition=models.Q(('requested_by', ''), _negated=True), fields=['requested_by', '-id'], name='job_owner'),
+        ),
+    ]

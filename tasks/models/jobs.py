@@ -30,6 +30,7 @@ class Batch(models.Model):
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "batches"
+        indexes = [models.Index(fields=["requested_by", "-id"], condition=~Q(requested_by=""), name="batch_owner")]
 
     def __str__(self) -> str:
         return self.name or f"{self.total} jobs {short_id(self.id)}"
@@ -123,6 +124,7 @@ class Job(models.Model):
             models.Index(fields=["batch", "state"], condition=Q(batch__isnull=False), name="job_batch"),
             models.Index(fields=["task", "-id"], name="job_task"),
             models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="job_finished"),
+            models.Index(fields=["requested_by", "-id"], condition=~Q(requested_by=""), name="job_owner"),
             models.Index(fields=["correlation_id"], condition=~Q(correlation_id=""), name="job_correlation"),
         ]
 
