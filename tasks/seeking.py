@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from django.db.models import Model, QuerySet
 
 Row = TypeVar("Row", bound=Model)
+Item = TypeVar("Item")
 
 MOST_READ = 10_000
 """Rows of an index that one page looks through at most."""
@@ -24,14 +25,14 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class Page(Generic[Row]):
+class Page(Generic[Item]):
     """Rows in the list's order, and where the next and the previous page begin; None where there is none.
 
     A page may have fewer rows than were asked for, even none, and a next one all the same: then it ends where it had
     looked through MOST_READ rows.
     """
 
-    rows: Sequence[Row]
+    rows: Sequence[Item]
     next: Cursor | None
     previous: Cursor | None
 
