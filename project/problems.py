@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, AuthorizationError, HttpError, ValidationError
 
-from tasks.api import IllegalTransition, InvalidJob
+from tasks.api import IllegalTransition, InvalidJob, KeyInUse
 from tasks.http.problems import of_invalid_job, problem, respond, slug_of
 
 
@@ -61,6 +61,12 @@ def add_problem_handlers(api: NinjaAPI) -> None:
     @api.exception_handler(IllegalTransition)
     def conflict(request: HttpRequest, error: IllegalTransition) -> HttpResponse:
         return problem(request, "conflict", str(error))
+
+    @api.exception_handler(KeyInUse)
+    def still_running(request: HttpRequest, error: KeyInUse) -> HttpResponse:
+        answer = problem(request, "still-running", str(error))
+        answer["Retry-After"] = "1"
+        return answer
 
     @api.exception_handler(RequestDataTooBig)
     def too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:

@@ -196,8 +196,10 @@ class JobAdmin(ReadOnlyAdmin):
                 by_id = queryset.filter(pk__in=ids)
             if by_id.exists():
                 return by_id, False
-        # The key's index begins with the task, so naming every task lets the database use it.
-        by_key = Q(task__in=[name for spec in registry for name in spec.names], idempotency_key=term)
+        # The index of the tasks' keys begins with the task, so naming every task lets the database use it.
+        of_task = Q(task__in=[name for spec in registry for name in spec.names], idempotency_owner="")
+        of_owner = ~Q(idempotency_owner="")
+        by_key = Q(idempotency_key=term) & of_task | Q(idempotency_key=term) & of_owner
         return queryset.filter(by_key | Q(correlation_id=term)), False
 
     # Actions

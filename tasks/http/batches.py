@@ -75,6 +75,7 @@ def create_batch(request: HttpRequest) -> HttpResponse:
         name=given.name,
         requested_by=caller,
         idempotency_key=key,
+        idempotency_owner=caller if key else "",
         digest=sha256(request.body).hexdigest() if key else "",
     )
     prepared: dict[int, NewJob] = {}
@@ -138,6 +139,8 @@ def _request(job: BatchJobIn, index: int, batch: Batch) -> JobRequest:
         run_at=job.run_at,
         expires_at=job.expires_at,
         idempotency_key=job.idempotency_key or of_batch,
+        idempotency_owner=batch.requested_by,
+        idempotency_digest=idempotency.digest_of(job),
         correlation_id=job.correlation_id,
         requested_by=batch.requested_by,
         metadata=job.metadata,

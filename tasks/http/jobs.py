@@ -38,13 +38,13 @@ class JobsQuery(PageQuery):
     auth=allowed("jobs.enqueue"),
     summary="Accept a job",
     openapi_extra={
-        **idempotency.documented("The same key for the same task answers with the same job."),
+        **idempotency.documented("The same key and body answer with the same job. Your keys are yours alone."),
         **body.documented(JobIn),
     },
 )
 def create_job(request: HttpRequest) -> HttpResponse:
     """The job is durable when this answers, whether or not the broker can be reached."""
-    job = body.read(request, JobIn)
+    job, key, caller = body.read(request, JobIn), idempotency.key_of(request), caller_of(request)
     accepted = enqueue(
         job.task,
         job.payload,
@@ -54,8 +54,10 @@ def create_job(request: HttpRequest) -> HttpResponse:
         expires_at=job.expires_at,
         correlation_id=job.correlation_id,
         metadata=job.metadata,
-        idempotency_key=idempotency.key_of(request),
-        requested_by=request.auth,  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
+        idempotency_key=key,
+        idempotency_owner=caller if key else "",
+        idempotency_digest=idempotency.digest_of(job) if key else "",
+        requested_by=caller,
     )
     return answer(shown(accepted), status=202, location=f"/api/v1/jobs/{accepted.pk}")
 

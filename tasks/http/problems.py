@@ -27,6 +27,9 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "not-found": ProblemType(404, "Not found", "Check the address and the id."),
     "method-not-allowed": ProblemType(405, "Method not allowed", "See the documentation of this address."),
     "conflict": ProblemType(409, "Not possible in the present state", "Read the job again and decide anew."),
+    "still-running": ProblemType(
+        409, "The first request with this key still runs", "Send the same again after `Retry-After` seconds."
+    ),
     "too-large": ProblemType(413, "Too large", "Store the data and send its name; see the limit in the detail."),
     "unsupported-media-type": ProblemType(415, "Wrong content type", "Send `Content-Type: application/json`."),
     "invalid": ProblemType(422, "Not valid", "Each entry of `errors` names a field and what is wrong with it."),
