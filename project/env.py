@@ -95,7 +95,8 @@ class Env(BaseSettings):
         True, description="Turn off behind PgBouncer before 1.21 in transaction mode, which mixes them up."
     )
     redis_url: Annotated[str, _url("redis", "rediss", "unix")] | None = Field(
-        None, description="Cache of the web processes; everything works without it, slower."
+        None,
+        description="Cache of the web processes, and their common count of requests; everything works without it.",
     )
 
     email_url: Annotated[str, _url("smtp", "smtps", "smtp+tls", "file", "console", "memory")] = Field(
@@ -130,6 +131,12 @@ class Env(BaseSettings):
         10_485_760, ge=1, description="Largest JSON body of a request: what a batch of jobs may have together."
     )
     max_upload_bytes: int = Field(104_857_600, ge=1, description="Largest file uploaded with a form.")
+    api_rate_per_minute: int = Field(
+        6000,
+        ge=0,
+        description="Requests a minute of a token that has no limit of its own; 0: any number. "
+        "Without REDIS_URL each process counts for itself.",
+    )
     health_max_messages: int = Field(1000, ge=0, description="/health/queue warns past this many messages in a queue.")
     relay_grace_seconds: float = Field(
         15.0, gt=0, description="How long a queued job may wait unclaimed before its message is looked for."

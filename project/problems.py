@@ -7,7 +7,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
-from ninja.errors import AuthenticationError, AuthorizationError, HttpError, ValidationError
+from ninja.errors import AuthenticationError, AuthorizationError, HttpError, Throttled, ValidationError
 
 from tasks.api import IllegalTransition, InvalidJob, KeyInUse
 from tasks.http.problems import of_invalid_job, problem, respond, slug_of
@@ -72,6 +72,14 @@ def add_problem_handlers(api: NinjaAPI) -> None:
     def too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         return problem(request, "too-large", f"the body has more than {limit:,} bytes, which is MAX_BODY_BYTES")
+
+    @api.exception_handler(Throttled)
+    def too_many(request: HttpRequest, error: Throttled) -> HttpResponse:
+        answer = problem(
+            request, "too-many-requests", f"the token's requests of this minute are spent for {error.wait} s"
+        )
+        answer["Retry-After"] = str(error.wait)
+        return answer
 
     @api.exception_handler(HttpError)
     def other(request: HttpRequest, error: HttpError) -> HttpResponse:

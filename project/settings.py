@@ -1,5 +1,7 @@
 """The one settings module, built from the typed environment (env.py)."""
 
+from typing import Any
+
 import dj_database_url
 
 from project import env as environment
@@ -36,6 +38,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "tasks.http.throttling.RateLimitHeaders",
     "project.problems.ProblemMiddleware",
     "project.middleware.BrowserSecurity",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -84,7 +87,13 @@ if DATABASES["default"]["ENGINE"].endswith("postgresql"):
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if env.redis_url:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": env.redis_url}}
+    CACHES: dict[str, dict[str, Any]] = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": env.redis_url,
+            "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.5},  # a cache that hangs is no cache
+        }
+    }
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -130,6 +139,7 @@ LOGGING = {
 # The platform's own.
 TASKS_MAX_PAYLOAD_BYTES = env.max_payload_bytes
 TASKS_MAX_UPLOAD_BYTES = env.max_upload_bytes
+TASKS_API_RATE_PER_MINUTE = env.api_rate_per_minute
 TASKS_HEALTH_MAX_MESSAGES = env.health_max_messages
 TASKS_RELAY_GRACE_SECONDS = env.relay_grace_seconds
 TASKS_WORKER_STALE_SECONDS = env.worker_stale_seconds

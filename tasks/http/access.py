@@ -11,6 +11,7 @@ from django.utils import timezone
 from ninja.errors import AuthorizationError
 from ninja.security import HttpBearer, SessionAuth
 
+from tasks.http.throttling import admit
 from tasks.models import ApiToken
 from tasks.permissions import RIGHTS, missing
 
@@ -65,6 +66,7 @@ class Token(HttpBearer):
         found, now = recent_tokens.find(token), timezone.now()
         if found is None or (found.expires_at and found.expires_at <= now):
             return None
+        admit(request, found)
         if not found.allows(self.scope, now=now):
             raise AuthorizationError(message=f"the token lacks the scope {self.scope}")
         _note_use(found, now)

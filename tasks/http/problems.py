@@ -33,6 +33,9 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "too-large": ProblemType(413, "Too large", "Store the data and send its name; see the limit in the detail."),
     "unsupported-media-type": ProblemType(415, "Wrong content type", "Send `Content-Type: application/json`."),
     "invalid": ProblemType(422, "Not valid", "Each entry of `errors` names a field and what is wrong with it."),
+    "too-many-requests": ProblemType(
+        429, "Too many requests", "Wait as long as `Retry-After` says; `RateLimit` tells what is left, in every answer."
+    ),
     "unavailable": ProblemType(503, "The database can not be reached", "Nothing was accepted. Send it again later."),
     "internal": ProblemType(500, "A fault of ours", "It was logged. Nothing was accepted unless a job says so."),
 }
