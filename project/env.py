@@ -58,6 +58,18 @@ def _nodes(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _origins(values: list[str]) -> list[str]:
+    for value in values:
+        address = _address(value)
+        if (
+            address.scheme not in ("http", "https")
+            or not address.hostname
+            or value != f"{address.scheme}://{address.netloc}"
+        ):
+            raise ValueError(f"{value!r} is no origin; write it like https://app.example.com, without a path")
+    return values
+
+
 class Env(BaseSettings):
     """Every variable of the platform, with a default that suits a laptop where one can exist."""
 
@@ -70,6 +82,12 @@ class Env(BaseSettings):
     )
     csrf_trusted_origins: CommaSeparated = Field(
         [], description="Origins (https://host) whose forms are trusted, separated by commas."
+    )
+    cors_allowed_origins: Annotated[CommaSeparated, AfterValidator(_origins)] = Field(
+        [], description="Origins (https://host) whose pages may call the API from a browser, separated by commas."
+    )
+    cors_allow_credentials: bool = Field(
+        False, description="Their pages may use the staff session as well; without it they need a token."
     )
 
     broker_url: Annotated[str, _nodes("amqp", "amqps", "memory")] = Field(

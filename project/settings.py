@@ -3,6 +3,7 @@
 from typing import Any
 
 import dj_database_url
+from corsheaders.defaults import default_headers
 
 from project import env as environment
 from project.console import LOGIN_REDIRECT_URL, UNFOLD  # noqa: F401  settings
@@ -29,6 +30,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    "corsheaders",
     "django_celery_results",
     "ninja",  # serves the API's docs from this site; without it they load from a CDN
     "tasks",
@@ -48,6 +50,23 @@ MIDDLEWARE = [
     "project.middleware.BrowserUser",
     "project.middleware.BrowserMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+if env.cors_allowed_origins:  # else nobody pays for it
+    MIDDLEWARE = ["corsheaders.middleware.CorsMiddleware", *MIDDLEWARE]
+CORS_ALLOWED_ORIGINS = env.cors_allowed_origins
+CORS_ALLOW_CREDENTIALS = env.cors_allow_credentials
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "prefer", "if-none-match", "last-event-id", "cache-control"]
+CORS_EXPOSE_HEADERS = [
+    "Location",
+    "Retry-After",
+    "ETag",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Link",
+    "Preference-Applied",
+    "WWW-Authenticate",
 ]
 
 SILENCED_SYSTEM_CHECKS = ["security.W001"]  # it looks for SecurityMiddleware by its own name
