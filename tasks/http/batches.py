@@ -16,6 +16,7 @@ from tasks.http import body, idempotency, paging, query
 from tasks.http.access import allowed
 from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
 from tasks.http.problems import description, of_invalid_job, respond
+from tasks.http.query import PLAIN
 from tasks.http.schemas import BatchOut, BatchSummary, JobIn, answer, shown_batch, summary_of_batch
 from tasks.http.visibility import visible
 from tasks.insertion import NewJob
@@ -29,11 +30,11 @@ router = Router(tags=["batches"])
 
 
 class BatchJobIn(JobIn):
-    idempotency_key: str | None = Field(None, min_length=1, max_length=200)
+    idempotency_key: str | None = Field(None, min_length=1, max_length=200, pattern=PLAIN)
 
 
 class BatchIn(BaseModel, extra="forbid"):
-    name: str = Field("", max_length=200, description="For people.")
+    name: str = Field("", max_length=200, pattern=PLAIN, description="For people.")
     # Each is checked by itself, so that one that is wrong does not refuse the others.
     jobs: list[SkipValidation[BatchJobIn]] = Field(min_length=1, max_length=MOST_JOBS)
 

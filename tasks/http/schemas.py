@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
+from tasks.http.query import PLAIN
 from tasks.models import Batch, Job
 from tasks.registry import registry
 from tasks.states import FINAL, JobState
@@ -21,7 +22,7 @@ class JobIn(BaseModel, extra="forbid"):
     delay_seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
     run_at: datetime | None = Field(None, description="With a time zone. Instead of delay_seconds.")
     expires_at: datetime | None = Field(None, description="Not begun by then, the job is buried.")
-    correlation_id: str = Field("", max_length=200)
+    correlation_id: str = Field("", max_length=200, pattern=PLAIN)
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
