@@ -1,8 +1,9 @@
 """Root of the HTTP API."""
 
 from django.http import Http404, HttpRequest
-from ninja import NinjaAPI, Router
+from ninja import Router
 
+from project.openapi import Api
 from project.problems import add_problem_handlers
 from tasks.http.batches import router as batches
 from tasks.http.catalogue import router as catalogue
@@ -11,7 +12,7 @@ from tasks.http.histories import router as histories
 from tasks.http.jobs import router as jobs
 from tasks.http.problems import PROBLEM_TYPES
 
-api = NinjaAPI(
+api = Api(
     title="Task platform",
     version="1",
     description="Accept work at once; a broker spreads it over workers. Errors are problems of RFC 9457.",

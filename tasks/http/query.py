@@ -16,18 +16,25 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PL
 
 def documented(model: type[BaseModel]) -> list[dict[str, Any]]:
     """The ``parameters`` of an operation whose query string is ``model``."""
-    schema = model.model_json_schema()
+    schema = model.model_json_schema(ref_template="{model}")
     required = schema.get("required", [])
     return [
         {
             "name": name,
             "in": "query",
             "required": name in required,
-            **({"description": described.pop("description")} if "description" in described else {}),
-            "schema": described,
+            **{word: described[word] for word in ("description",) if word in described},
+            "schema": _without_null(described, schema.get("$defs", {})),
         }
         for name, described in schema["properties"].items()
     ]
+
+
+def _without_null(described: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter, which is left out rather than null."""
+    choices = [choice for choice in described.get("anyOf", [described]) if choice.get("type") != "null"]
+    chosen = definitions[choices[0]["$ref"]] if "$ref" in choices[0] else choices[0]
+    return {word: value for word, value in chosen.items() if word not in ("description", "title")}
 
 
 def read(request: HttpRequest, model: type[Model]) -> Model:

@@ -5,25 +5,40 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.http import HttpResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
+from pydantic.fields import FieldInfo
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from tasks.http.query import PLAIN
 from tasks.models import Batch, Job
 from tasks.registry import registry
-from tasks.states import FINAL, JobState
+from tasks.states import FINAL, JobState, Priority
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("is text, like 2026-01-31T08:00:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_text)]
+"""Not a number, which would be seconds to some and milliseconds to others."""
 
 
 class JobIn(BaseModel, extra="forbid"):
     task: str = Field(max_length=200, examples=["email.send"])
-    payload: dict[str, Any] = Field(default_factory=dict, description="What the task's schema asks for.")
+    payload: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What the task's schema asks for.",
+        examples=[{"to": ["ann@example.com"], "subject": "Hello", "text": "It works."}],
+    )
     priority: Literal["normal", "high"] = "normal"
-    delay_seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
-    run_at: datetime | None = Field(None, description="With a time zone. Instead of delay_seconds.")
-    expires_at: datetime | None = Field(None, description="Not begun by then, the job is buried.")
+    delay_seconds: float | None = Field(None, ge=0, allow_inf_nan=False, strict=True)
+    run_at: Moment | None = Field(None, description="With a time zone. Instead of delay_seconds.")
+    expires_at: Moment | None = Field(None, description="Not begun by then, the job is buried.")
     correlation_id: str = Field("", max_length=200, pattern=PLAIN)
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Yours; at most 16 KiB of JSON.")
 
 
 class Progress(TypedDict):
@@ -33,12 +48,16 @@ class Progress(TypedDict):
     note: str
 
 
+def _one_of(values: list[str]) -> FieldInfo:
+    return Field(json_schema_extra={"enum": list(values)})
+
+
 class JobSummary(TypedDict):
     id: UUID
     task: str
-    state: str
+    state: Annotated[str, _one_of(JobState.values)]
     queue: str
-    priority: str
+    priority: Annotated[str, _one_of(Priority.values)]
     attempt: int
     max_attempts: Annotated[int | None, Field(description="None when this build does not know the task.")]
     progress: Progress

@@ -47,6 +47,9 @@ BODIES = {
     "a line end in the correlation id": (rb'{"task": "probe.echo", "correlation_id": "a\n"}', 422),
     "an escape sequence": (rb'{"task": "probe.echo", "correlation_id": "\u001b[31m"}', 422),
     "a moment that is none": (b'{"task": "probe.echo", "run_at": "2026-02-30T00:00:00Z"}', 422),
+    "a delay that is no number": (b'{"task": "probe.echo", "delay_seconds": false}', 422),
+    "a delay as text": (b'{"task": "probe.echo", "delay_seconds": "5"}', 422),
+    "a moment in seconds": (b'{"task": "probe.echo", "run_at": 1900000000}', 422),
     "a moment as a number": (b'{"task": "probe.echo", "run_at": 1e300}', 422),
     "the last moment": (b'{"task": "probe.echo", "expires_at": "9999-12-31T23:59:59.999999-23:59"}', 422),
     "the first moment": (b'{"task": "probe.echo", "run_at": "0001-01-01T00:00:00+23:59"}', 422),
@@ -82,9 +85,17 @@ def test_a_job_like_that_is_refused_among_others_too(ann, what):
 @pytest.mark.parametrize("address", ["/api/v1/jobs", "/api/v1/jobs/batch"])
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data", "", "application/json/x",
-     "application/jsonp", "x" * 5_000],
-)  # fmt: skip
+    [
+        "text/plain",
+        "application/xml",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "",
+        "application/json/x",
+        "application/jsonp",
+        "x" * 5_000,
+    ],
+)
 def test_a_body_that_does_not_say_json_is_not_guessed_at(ann, address, content_type):
     body = json.dumps({"task": "probe.echo"})
     assert_problem(ann.post(address, body, **{"Content-Type": content_type}), 415)
