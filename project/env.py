@@ -58,6 +58,18 @@ def _nodes(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _origins(values: list[str]) -> list[str]:
+    for value in values:
+        address = _address(value)
+        if (
+            address.scheme not in ("http", "https")
+            or not address.hostname
+            or value != f"{address.scheme}://{address.netloc}"
+        ):
+            raise ValueError(f"{value!r} is no origin; write it like https://app.example.com, without a path")
+    return values
+
+
 class Env(BaseSettings):
     """Every variable of the platform, with a default that suits a laptop where one can exist."""
 
@@ -70,6 +82,12 @@ class Env(BaseSettings):
     )
     csrf_trusted_origins: CommaSeparated = Field(
         [], description="Origins (https://host) whose forms are trusted, separated by commas."
+    )
+    cors_allowed_origins: Annotated[CommaSeparated, AfterValidator(_origins)] = Field(
+        [], description="Origins (https://host) whose pages may call the API from a browser, separated by commas."
+    )
+    cors_allow_credentials: bool = Field(
+        False, description="Their pages may use the staff session as well; without it they need a token."
     )
 
     broker_url: Annotated[str, _nodes("amqp", "amqps", "memory")] = Field(
@@ -95,7 +113,8 @@ class Env(BaseSettings):
         True, description="Turn off behind PgBouncer before 1.21 in transaction mode, which mixes them up."
     )
     redis_url: Annotated[str, _url("redis", "rediss", "unix")] | None = Field(
-        None, description="Cache of the web processes; everything works without it, slower."
+        None,
+        description="Cache of the web processes, and their common count of requests; everything works without it.",
     )
 
     email_url: Annotated[str, _url("smtp", "smtps", "smtp+tls", "file", "console", "memory")] = Field(
@@ -139,6 +158,12 @@ class Env(BaseSettings):
     )
     max_streams: int = Field(1000, ge=1, description="Streams that one streaming process keeps open.")
     max_streams_per_caller: int = Field(100, ge=1, description="How many of them one token or user may have.")
+    api_rate_per_minute: int = Field(
+        6000,
+        ge=0,
+        description="Requests a minute of a token that has no limit of its own; 0: any number. "
+        "Without REDIS_URL each process counts for itself.",
+    )
     health_max_messages: int = Field(1000, ge=0, description="/health/queue warns past this many messages in a queue.")
     relay_grace_seconds: float = Field(
         15.0, gt=0, description="How long a queued job may wait unclaimed before its message is looked for."

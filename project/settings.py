@@ -1,6 +1,9 @@
 """The one settings module, built from the typed environment (env.py)."""
 
+from typing import Any
+
 import dj_database_url
+from corsheaders.defaults import default_headers
 
 from project import env as environment
 from project.console import LOGIN_REDIRECT_URL, UNFOLD  # noqa: F401  settings
@@ -27,6 +30,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    "corsheaders",
     "django_celery_results",
     "ninja",  # serves the API's docs from this site; without it they load from a CDN
     "tasks",
@@ -36,6 +40,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "tasks.http.throttling.RateLimitHeaders",
     "project.problems.ProblemMiddleware",
     "project.middleware.BrowserSecurity",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -45,6 +50,23 @@ MIDDLEWARE = [
     "project.middleware.BrowserUser",
     "project.middleware.BrowserMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+if env.cors_allowed_origins:  # else nobody pays for it
+    MIDDLEWARE = ["corsheaders.middleware.CorsMiddleware", *MIDDLEWARE]
+CORS_ALLOWED_ORIGINS = env.cors_allowed_origins
+CORS_ALLOW_CREDENTIALS = env.cors_allow_credentials
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "prefer", "if-none-match", "last-event-id", "cache-control"]
+CORS_EXPOSE_HEADERS = [
+    "Location",
+    "Retry-After",
+    "ETag",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Link",
+    "Preference-Applied",
+    "WWW-Authenticate",
 ]
 
 SILENCED_SYSTEM_CHECKS = ["security.W001"]  # it looks for SecurityMiddleware by its own name
@@ -84,7 +106,13 @@ if DATABASES["default"]["ENGINE"].endswith("postgresql"):
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if env.redis_url:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": env.redis_url}}
+    CACHES: dict[str, dict[str, Any]] = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": env.redis_url,
+            "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.5},  # a cache that hangs is no cache
+        }
+    }
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -133,6 +161,7 @@ TASKS_MAX_UPLOAD_BYTES = env.max_upload_bytes
 TASKS_MAX_WAITING_REQUESTS = env.max_waiting_requests
 TASKS_MAX_STREAMS = env.max_streams
 TASKS_MAX_STREAMS_PER_CALLER = env.max_streams_per_caller
+TASKS_API_RATE_PER_MINUTE = env.api_rate_per_minute
 TASKS_HEALTH_MAX_MESSAGES = env.health_max_messages
 TASKS_RELAY_GRACE_SECONDS = env.relay_grace_seconds
 TASKS_WORKER_STALE_SECONDS = env.worker_stale_seconds

@@ -51,6 +51,13 @@ class IdempotencyConflict(InvalidJob):
         )
 
 
+class KeyInUse(TaskPlatformError):
+    """The first request with this idempotency key still runs: nobody knows what will come of it. Ask again later."""
+
+    def __init__(self, key: str):
+        super().__init__(f"the first request with the idempotency key {key!r} still runs")
+
+
 class InvalidReason(InvalidJob):
     """Something is to be destroyed and nobody says why, or too much is said. Nothing changed."""
 

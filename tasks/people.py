@@ -5,7 +5,7 @@ from django.db import transaction
 
 from tasks.permissions import RIGHTS
 
-_SEES = ("jobs.view", "dead_letters.view", "operations.view", "queues.view", "audit.view")
+_SEES = ("jobs.view", "jobs.view_all", "dead_letters.view", "operations.view", "queues.view", "audit.view")
 _REPAIRS = (
     "jobs.enqueue",
     "jobs.cancel",

@@ -27,6 +27,7 @@ def _right(permission: str, scope: str, words: str) -> Right:
 
 RIGHTS: dict[str, Right] = {
     "jobs.view": _right("view_job", "jobs:read", "see jobs"),
+    "jobs.view_all": _right("view_job", "jobs:read_all", "see the jobs of others"),
     "jobs.enqueue": _right("add_job", "jobs:write", "enqueue jobs"),
     "jobs.cancel": _right("cancel_job", "jobs:write", "cancel jobs"),
     "dead_letters.view": _right("view_deadletter", "dead_letters:read", "see dead letters"),

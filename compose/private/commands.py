@@ -71,6 +71,14 @@ def run_lint(arguments: Sequence[str]) -> int:
     return len(failed) > 0
 
 
+def run_openapi(arguments: Sequence[str]) -> int:
+    """write docs/openapi.json anew, from the API as it is"""
+    environment.ensure()
+    command = ["manage.py", "export_openapi_schema", "--api", "project.http.api", "--indent", "2"]
+    values = {**os.environ, **lint.ENVIRONMENT}
+    return run([environment.PYTHON, *command, "--output", "docs/openapi.json"], cwd=ROOT, environment=values)
+
+
 def run_setup(arguments: Sequence[str]) -> int:
     """install what is missing and start nothing"""
     environment.ensure()
@@ -128,6 +136,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "chaos": run_chaos,
     "bench": run_bench,
     "lint": run_lint,
+    "openapi": run_openapi,
     "setup": run_setup,
     "lock": run_lock,
     "clean": run_clean,

@@ -12,12 +12,16 @@ from typing_extensions import TypedDict
 from tasks.batches import store_batch
 from tasks.dispatch import JobRequest, prepare
 from tasks.errors import InvalidJob
-from tasks.http import body, idempotency
+from tasks.http import body, idempotency, paging, query
 from tasks.http.access import allowed
+from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
 from tasks.http.problems import description, of_invalid_job, respond
-from tasks.http.schemas import BatchOut, JobIn, answer, shown_batch
+from tasks.http.query import PLAIN
+from tasks.http.schemas import BatchOut, BatchSummary, JobIn, answer, shown_batch, summary_of_batch
+from tasks.http.visibility import visible
 from tasks.insertion import NewJob
 from tasks.models import Batch
+from tasks.seeking import page
 
 MOST_JOBS = 1000
 MAX_KEY = 190  # each job's own key is this one and its index
@@ -26,11 +30,11 @@ router = Router(tags=["batches"])
 
 
 class BatchJobIn(JobIn):
-    idempotency_key: str | None = Field(None, min_length=1, max_length=200)
+    idempotency_key: str | None = Field(None, min_length=1, max_length=200, pattern=PLAIN)
 
 
 class BatchIn(BaseModel, extra="forbid"):
-    name: str = Field("", max_length=200, description="For people.")
+    name: str = Field("", max_length=200, pattern=PLAIN, description="For people.")
     # Each is checked by itself, so that one that is wrong does not refuse the others.
     jobs: list[SkipValidation[BatchJobIn]] = Field(min_length=1, max_length=MOST_JOBS)
 
@@ -72,6 +76,7 @@ def create_batch(request: HttpRequest) -> HttpResponse:
         name=given.name,
         requested_by=caller,
         idempotency_key=key,
+        idempotency_owner=caller if key else "",
         digest=sha256(request.body).hexdigest() if key else "",
     )
     prepared: dict[int, NewJob] = {}
@@ -98,14 +103,28 @@ def create_batch(request: HttpRequest) -> HttpResponse:
     return answer(told, status=202, location=f"/api/v1/batches/{batch.pk}")
 
 
+@router.get(
+    "/batches",
+    response=PageOut[BatchSummary],
+    auth=allowed("jobs.view"),
+    summary="List batches",
+    openapi_extra=paging.documented(PageQuery),
+)
+def list_batches(request: HttpRequest) -> HttpResponse:
+    """The newest first. How far one is, it tells itself."""
+    given = query.read(request, PageQuery)
+    found = page(visible(request, Batch.objects.all()), limit=given.limit, cursor=cursor_of(given, UUID))
+    return answer_page(request, found, summary_of_batch)
+
+
 @router.get("/batches/{uuid:batch_id}", response=BatchOut, auth=allowed("jobs.view"), summary="How far a batch is")
 def read_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     return answer(shown_batch(readable_batch(request, batch_id)))
 
 
 def readable_batch(request: HttpRequest, batch_id: UUID) -> Batch:
-    """The batch, for a caller who may read it. Raises Http404 where there is none."""
-    batch = Batch.objects.filter(pk=batch_id).first()
+    """The batch, for a caller who may see it. Raises Http404 where there is none, or it is somebody else's."""
+    batch = visible(request, Batch.objects.all()).filter(pk=batch_id).first()
     if batch is None:
         raise Http404(f"there is no batch {batch_id}")
     return batch
@@ -121,6 +140,8 @@ def _request(job: BatchJobIn, index: int, batch: Batch) -> JobRequest:
         run_at=job.run_at,
         expires_at=job.expires_at,
         idempotency_key=job.idempotency_key or of_batch,
+        idempotency_owner=batch.requested_by,
+        idempotency_digest=idempotency.digest_of(job),
         correlation_id=job.correlation_id,
         requested_by=batch.requested_by,
         metadata=job.metadata,

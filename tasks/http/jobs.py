@@ -1,18 +1,36 @@
-"""/jobs: accept one, read one."""
+"""/jobs: accept one, read one, list them."""
 
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
+from ninja.errors import AuthorizationError
+from pydantic import AwareDatetime, Field
 
 from tasks.dispatch import enqueue
-from tasks.http import body, freshness, idempotency, waiting
-from tasks.http.access import allowed
-from tasks.http.schemas import JobIn, JobOut, answer, shown
+from tasks.http import body, freshness, idempotency, paging, query, waiting
+from tasks.http.access import allowed, caller_of, may
+from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
+from tasks.http.query import Text
+from tasks.http.schemas import JobIn, JobOut, JobSummary, answer, shown, summary
+from tasks.http.visibility import visible
+from tasks.job_lists import JobFilter, list_jobs
 from tasks.models import Job
+from tasks.states import JobState
 
 router = Router(tags=["jobs"])
+
+
+class JobsQuery(PageQuery):
+    state: JobState | None = None
+    task: Text | None = Field(None, description="Under any name that it has had.")
+    queue: Text | None = None
+    batch: UUID | None = None
+    correlation_id: Text | None = None
+    requested_by: Text | None = Field(None, description="Yourself, unless you may see the jobs of others.")
+    created_after: AwareDatetime | None = Field(None, description="This moment included.")
+    created_before: AwareDatetime | None = Field(None, description="This moment not included.")
 
 
 @router.post(
@@ -22,7 +40,9 @@ router = Router(tags=["jobs"])
     summary="Accept a job",
     openapi_extra={
         "parameters": [
-            *idempotency.documented("The same key for the same task answers with the same job.")["parameters"],
+            *idempotency.documented("The same key and body answer with the same job. Your keys are yours alone.")[
+                "parameters"
+            ],
             waiting.documented(),
         ],
         **body.documented(JobIn),
@@ -31,7 +51,7 @@ router = Router(tags=["jobs"])
 def create_job(request: HttpRequest) -> HttpResponse:
     """The job is durable when this answers, whether or not the broker can be reached. 200 says that it has ended by
     then, however it did (`state`): only who prefers to wait is answered so."""
-    job = body.read(request, JobIn)
+    job, key, caller = body.read(request, JobIn), idempotency.key_of(request), caller_of(request)
     accepted = enqueue(
         job.task,
         job.payload,
@@ -41,8 +61,10 @@ def create_job(request: HttpRequest) -> HttpResponse:
         expires_at=job.expires_at,
         correlation_id=job.correlation_id,
         metadata=job.metadata,
-        idempotency_key=idempotency.key_of(request),
-        requested_by=request.auth,  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
+        idempotency_key=key,
+        idempotency_owner=caller if key else "",
+        idempotency_digest=idempotency.digest_of(job) if key else "",
+        requested_by=caller,
     )
     location, seconds = f"/api/v1/jobs/{accepted.pk}", waiting.asked_seconds(request)
     waited = waiting.wait(accepted, seconds)
@@ -52,6 +74,25 @@ def create_job(request: HttpRequest) -> HttpResponse:
         waiting.tell(response, seconds)
     freshness.set_retry_after(response, known)
     return response
+
+
+@router.get(
+    "/jobs",
+    response=PageOut[JobSummary],
+    auth=allowed("jobs.view"),
+    summary="List jobs",
+    openapi_extra=paging.documented(JobsQuery),
+)
+def list_of_jobs(request: HttpRequest) -> HttpResponse:
+    """The newest first, without payload, result and metadata; what is somebody else's only for who may see it."""
+    given = query.read(request, JobsQuery)
+    caller = caller_of(request)
+    if not may(request, "jobs.view_all") and given.requested_by not in (None, caller):
+        raise AuthorizationError(message="what others asked for is seen with the scope jobs:read_all")
+    owner = given.requested_by if may(request, "jobs.view_all") else caller
+    wanted = given.model_dump(exclude={"limit", "cursor"}, exclude_none=True) | {"requested_by": owner or ""}
+    found = list_jobs(JobFilter(**wanted), limit=given.limit, cursor=cursor_of(given, UUID))
+    return answer_page(request, found, summary)
 
 
 @router.get(
@@ -78,8 +119,8 @@ def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 
 def readable_job(request: HttpRequest, job_id: UUID) -> Job:
-    """The job, for a caller who may read it. Raises Http404 where there is none."""
-    job = Job.objects.filter(pk=job_id).first()
+    """The job, for a caller who may see it. Raises Http404 where there is none, or it is somebody else's."""
+    job = visible(request, Job.objects.all()).filter(pk=job_id).first()
     if job is None:
         raise Http404(f"there is no job {job_id}")
     return job

@@ -6,24 +6,40 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.http import HttpResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
+from pydantic.fields import FieldInfo
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
+from tasks.http.query import PLAIN
 from tasks.models import Batch, Job
 from tasks.registry import registry
-from tasks.states import FINAL, JobState
+from tasks.states import FINAL, JobState, Priority
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("is text, like 2026-01-31T08:00:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_text)]
+"""Not a number, which would be seconds to some and milliseconds to others."""
 
 
 class JobIn(BaseModel, extra="forbid"):
     task: str = Field(max_length=200, examples=["email.send"])
-    payload: dict[str, Any] = Field(default_factory=dict, description="What the task's schema asks for.")
+    payload: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What the task's schema asks for.",
+        examples=[{"to": ["ann@example.com"], "subject": "Hello", "text": "It works."}],
+    )
     priority: Literal["normal", "high"] = "normal"
-    delay_seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
-    run_at: datetime | None = Field(None, description="With a time zone. Instead of delay_seconds.")
-    expires_at: datetime | None = Field(None, description="Not begun by then, the job is buried.")
-    correlation_id: str = Field("", max_length=200)
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    delay_seconds: float | None = Field(None, ge=0, allow_inf_nan=False, strict=True)
+    run_at: Moment | None = Field(None, description="With a time zone. Instead of delay_seconds.")
+    expires_at: Moment | None = Field(None, description="Not begun by then, the job is buried.")
+    correlation_id: str = Field("", max_length=200, pattern=PLAIN)
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Yours; at most 16 KiB of JSON.")
 
 
 class Progress(TypedDict):
@@ -33,22 +49,24 @@ class Progress(TypedDict):
     note: str
 
 
-class JobOut(TypedDict):
+def _one_of(values: list[str]) -> FieldInfo:
+    return Field(json_schema_extra={"enum": list(values)})
+
+
+class JobSummary(TypedDict):
     id: UUID
     task: str
-    state: str
+    state: Annotated[str, _one_of(JobState.values)]
     queue: str
-    priority: str
+    priority: Annotated[str, _one_of(Priority.values)]
     attempt: int
     max_attempts: Annotated[int | None, Field(description="None when this build does not know the task.")]
     progress: Progress
-    payload: dict[str, Any]
-    result: Any
     error: str
     correlation_id: str
     idempotency_key: str | None
     requested_by: str
-    metadata: dict[str, Any]
+    batch: UUID | None
     created_at: datetime
     queued_at: datetime | None
     due_at: datetime | None
@@ -57,7 +75,17 @@ class JobOut(TypedDict):
     finished_at: datetime | None
 
 
+class JobOut(JobSummary):
+    payload: dict[str, Any]
+    result: Any
+    metadata: dict[str, Any]
+
+
 def shown(job: Job) -> JobOut:
+    return {**summary(job), "payload": job.payload, "result": job.result, "metadata": job.metadata}
+
+
+def summary(job: Job) -> JobSummary:
     return {
         "id": job.id,
         "task": job.task,
@@ -72,13 +100,11 @@ def shown(job: Job) -> JobOut:
             "percent": job.progress_percent,
             "note": job.progress_note,
         },
-        "payload": job.payload,
-        "result": job.result,
         "error": job.error,
         "correlation_id": job.correlation_id,
         "idempotency_key": job.idempotency_key,
         "requested_by": job.requested_by,
-        "metadata": job.metadata,
+        "batch": job.batch_id,
         "created_at": job.created_at,
         "queued_at": job.queued_at,
         "due_at": job.due_at,
@@ -88,14 +114,27 @@ def shown(job: Job) -> JobOut:
     }
 
 
-class BatchOut(TypedDict):
+class BatchSummary(TypedDict):
     id: UUID
     name: str
     total: Annotated[int, Field(description="Jobs it was made with.")]
-    jobs: Annotated[dict[str, int], Field(description="How many of its jobs are in each state.")]
-    unfinished: Annotated[int, Field(description="How many of them have yet to end.")]
     requested_by: str
     created_at: datetime
+
+
+class BatchOut(BatchSummary):
+    jobs: Annotated[dict[str, int], Field(description="How many of its jobs are in each state.")]
+    unfinished: Annotated[int, Field(description="How many of them have yet to end.")]
+
+
+def summary_of_batch(batch: Batch) -> BatchSummary:
+    return {
+        "id": batch.id,
+        "name": batch.name,
+        "total": batch.total,
+        "requested_by": batch.requested_by,
+        "created_at": batch.created_at,
+    }
 
 
 def shown_batch(batch: Batch, counts: Mapping[str, int] | None = None) -> BatchOut:
