@@ -172,7 +172,7 @@ class Streams:
             if gone.done():
                 return
             has_ended = follower.has_ended  # asked first: what is told before the end is taken with it
-            piece = rendered(follower.take())
+            piece = rendered(follower.take(), stream.mask)
             is_last = has_ended or self._stopping or loop.time() >= until
             if self._stopping:
                 piece += self._retry()

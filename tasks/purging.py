@@ -26,13 +26,14 @@ from tasks.transitions import change_all
 
 VERBS = (Operation.Verb.PURGE, Operation.Verb.UNPURGE)
 WAITING = (JobState.QUEUED, JobState.SCHEDULED, JobState.RETRYING)
+DEFAULT_STATES = (JobState.QUEUED,)
 AT_ONCE = 1000
 
 Moved = tuple[set[int], dict[int, str]]
 """The items whose jobs were moved, and those whose jobs never will be, with why. The others' are held by somebody."""
 
 
-def waiting(queue: str, states: Sequence[str] = (JobState.QUEUED,)) -> QuerySet[Job]:
+def waiting(queue: str, states: Sequence[str] = DEFAULT_STATES) -> QuerySet[Job]:
     """The jobs that wait in ``queue``: those queued now and, where ``states`` says so, the scheduled and the retrying.
     Raises InvalidOperation, naming the queue or the state that is unknown."""
     problems = []
@@ -64,7 +65,8 @@ def park(operation: Operation, items: Sequence[OperationItem]) -> Moved:
     delete_at = timezone.now() + timedelta(days=settings.TASKS_DEAD_LETTER_KEEP_DAYS)
     of_job = _by_job(items)
     taken: list[Job] = []
-    for state in WAITING:
+    fits = _as_frozen(operation, items)
+    for state in map(JobState, operation.query.get("states", DEFAULT_STATES)):
         has_message = state == JobState.QUEUED
         taken += change_all(
             list(of_job),
@@ -73,6 +75,7 @@ def park(operation: Operation, items: Sequence[OperationItem]) -> Moved:
             burn=has_message,
             kind=JobEvent.Kind.PURGED,
             detail={**detail, "state": state},
+            where=fits,
             due_at=None,
             attempt_base=F("attempt_base") + int(has_message),
         )
@@ -88,7 +91,7 @@ def park(operation: Operation, items: Sequence[OperationItem]) -> Moved:
         for job in taken
     )
     done = {of_job[job.pk].pk for job in taken}
-    return done, _moved_on(items, done, ~Q(state__in=WAITING))
+    return done, _moved_on(items, done, ~fits)
 
 
 def put_back(operation: Operation, items: Sequence[OperationItem]) -> Moved:
@@ -124,6 +127,19 @@ def put_back(operation: Operation, items: Sequence[OperationItem]) -> Moved:
             publish_on_commit(rows[job_id] for job_id in ids if job_id in rows)
     gone = ~Q(state=JobState.CANCELLED) | Q(parked=None) | Q(parked__delete_at__lte=Now())
     return done, _moved_on(items, done, gone)
+
+
+def _as_frozen(operation: Operation, items: Sequence[OperationItem]) -> Q:
+    """The jobs that are still what the purge was confirmed for: they wait in its queue, as they did, and have not run
+    since."""
+    of_attempt: dict[int, list[UUID]] = {}
+    for item in items:
+        if item.job_id:
+            of_attempt.setdefault(item.attempt, []).append(item.job_id)
+    unmoved = Q(pk__in=[])
+    for attempt, ids in of_attempt.items():
+        unmoved |= Q(pk__in=ids, attempt=attempt)
+    return unmoved & Q(queue=operation.query["queue"], state__in=operation.query.get("states", DEFAULT_STATES))
 
 
 def _moved_on(items: Sequence[OperationItem], done: set[int], gone: Q) -> dict[int, str]:

@@ -43,7 +43,10 @@ def prune(payload: PrunePayload, context: JobContext) -> dict[str, int]:
             deleted += _delete(ids, which)
             context.progress(deleted, note="jobs deleted")
     due.filter(job=None).delete()
-    Operation.objects.filter(finished_at__lt=horizon, parked=None).delete()
+    undoable = Q(
+        verb=Operation.Verb.DISCARD, finished_at__gte=Now() - timedelta(days=settings.TASKS_DEAD_LETTER_KEEP_DAYS)
+    )
+    Operation.objects.filter(~undoable, finished_at__lt=horizon, parked=None).delete()
     WorkerProcess.objects.filter(seen_at__lt=horizon).delete()
     Batch.objects.filter(~Exists(Job.objects.filter(batch=OuterRef("pk"))), created_at__lt=horizon).delete()
     return {"jobs_deleted": deleted}

@@ -5,11 +5,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from tasks.models import Job, JobEvent
 from tasks.states import FINAL, LEGAL_CHANGES, JobState
+
+_ANY = Q()
 
 
 def change(
@@ -52,10 +54,11 @@ def change_all(
     burn: bool = False,
     kind: str | None = None,
     detail: dict[str, Any] | None = None,
+    where: Q = _ANY,
     **values: Any,
 ) -> list[Job]:
-    """Move those of the jobs that are in ``source`` from there to ``target``, as ``change`` does, with four statements
-    for all. They are returned as they were, with their id, state, attempt and due_at only.
+    """Move those of the jobs that are in ``source`` and fit ``where`` from there to ``target``, as ``change`` does,
+    with four statements for all. They are returned as they were, with their id, state, attempt and due_at only.
 
     Nobody waits: a job whose row another transaction holds, a worker's that claims it say, is not moved.
     """
@@ -65,7 +68,7 @@ def change_all(
     if burn:
         values["attempt"] = F("attempt") + 1
     with transaction.atomic():
-        free = Job.objects.filter(pk__in=job_ids, state=source).select_for_update(skip_locked=True, no_key=True)
+        free = Job.objects.filter(where, pk__in=job_ids, state=source).select_for_update(skip_locked=True, no_key=True)
         jobs = list(free.order_by("pk").only("state", "attempt", "due_at"))
         Job.objects.filter(pk__in=[job.pk for job in jobs], state=source).update(state=target, **values)
         JobEvent.objects.bulk_create(

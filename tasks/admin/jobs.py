@@ -24,7 +24,7 @@ from tasks.admin.base import CreatedFilter, ReadOnlyAdmin, SelectFilter, go_to
 from tasks.attempts import attempts_of
 from tasks.dead_letters import inspection
 from tasks.dead_letters.masking import Mask, mask_of
-from tasks.errors import IllegalTransition
+from tasks.errors import IllegalTransition, InvalidJob
 from tasks.models import UNFINISHED, Job
 from tasks.registry import registry
 from tasks.states import JobState, Priority
@@ -269,14 +269,14 @@ class JobAdmin(ReadOnlyAdmin):
             jobs.replay(_uuid_or_404(object_id), requested_by=request.user.get_username())
         except Job.DoesNotExist:
             raise Http404 from None
-        except IllegalTransition as error:
+        except (IllegalTransition, InvalidJob) as error:  # a standing redirect may lead to where it can not go
             messages.warning(request, f"Nothing was changed: {error}.")
         else:
             messages.success(request, "The job is queued again.")
         return go_to(request, reverse("admin:tasks_job_change", args=[object_id]))
 
 
-def head_context(job: Job) -> dict[str, Any]:
+def head_context(job: Job, mask: Mask) -> dict[str, Any]:
     """What moves while the job runs."""
     waited = _between(job.queued_at or job.created_at, job.started_at)
     return {
@@ -294,7 +294,7 @@ def head_context(job: Job) -> dict[str, Any]:
             ("Waited", words.duration(waited) if waited is not None else markup.NOTHING),
         ],
         "worker": job.worker,
-        "error": mask_of(job).text(job.error) if job.state != JobState.SUCCEEDED else "",
+        "error": mask.text(job.error) if job.state != JobState.SUCCEEDED else "",
     }
 
 
@@ -303,11 +303,11 @@ def page_context(job: Job) -> dict[str, Any]:
     events = list(job.events.order_by("-id")[:MAX_EVENTS_SHOWN])
     mask = mask_of(job)
     return {
-        **head_context(job),
+        **head_context(job, mask),
         "payload": words.pretty(mask.payload(job.task, job.payload)),
-        "result": words.pretty(mask.named(job.result)) if job.result is not None else "",
-        "links": list(words.links_in(job.result)),
-        "metadata": words.pretty(mask.named(job.metadata)) if job.metadata else "",
+        "result": words.pretty(mask.anywhere(job.result)) if job.result is not None else "",
+        "links": list(words.links_in(mask.anywhere(job.result))),
+        "metadata": words.pretty(mask.anywhere(job.metadata)) if job.metadata else "",
         "attempts": _attempts(job, mask),
         "newest_event": events[0].pk if events else 0,
         "events": [
@@ -322,7 +322,7 @@ def page_context(job: Job) -> dict[str, Any]:
         ],
         "letters": [
             {"letter": letter, "reason": markup.reason_badge(letter), "state": markup.letter_state(letter),
-             "at": markup.moment(letter.died_at), "error": inspection.error_line(letter)}
+             "at": markup.moment(letter.died_at), "error": inspection.error_line(letter, mask)}
             for letter in job.dead_letters.defer("body", "properties", "traceback")[:20]
         ],
     }  # fmt: skip

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from tasks import purging, queues
 from tasks.dead_letters import discarding, replaying
+from tasks.dead_letters.masking import mask_of
 from tasks.dead_letters.pacing import Pacing, verdict
 from tasks.dead_letters.preflight import CHUNK, Blocker, Paused, blocked
 from tasks.errors import BrokerUnavailable, TaskPlatformError
@@ -117,14 +118,16 @@ def _hear(operation: Operation) -> None:
     pacing = pacing_of(operation)
     ended = operation.items.filter(state=State.SENT, job__state__in=FINAL).order_by("job__finished_at", "place")
     heard: Results = {}
-    for item, state, error in ended.values_list("pk", "job__state", "job__error")[:OUTCOMES_AT_ONCE]:
+    for item in ended.select_related("job")[:OUTCOMES_AT_ONCE]:
+        job = cast(Job, item.job)
+        state = job.state
         if state == JobState.CANCELLED:
             result = Result(State.SKIPPED, "its job was cancelled", Blocker.CANCELLED)
         elif state == JobState.SUCCEEDED:
             result = Result(State.DONE)
         else:
-            result = Result(State.FAILED, error[:300])
-        heard[item] = result
+            result = Result(State.FAILED, mask_of(job).text(job.error)[:300])
+        heard[item.pk] = result
         _count(operation, result, before=State.SENT)
         if operation.state in GOING_ON and pacing.exceeded(operation.done, operation.failed):
             operation.state = Operation.State.STOPPED

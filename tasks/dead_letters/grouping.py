@@ -25,6 +25,7 @@ def group_of(letter: DeadLetter) -> UUID:
     """
     mask = Mask()
     mask.payload(letter.task, letter.payload)
+    mask.named(letter.headers)
     signature = signature_of(
         task=letter.task,
         reason=letter.reason,

@@ -12,7 +12,8 @@ from django.db import transaction
 from django_celery_results.models import TaskResult
 
 from tasks import audit, words
-from tasks.dead_letters.masking import MASK, Mask
+from tasks.dead_letters import editing
+from tasks.dead_letters.masking import MASK, Mask, mask_of
 from tasks.models import DeadLetter, FailureGroup, JobEvent, LetterEdit, OperationItem
 
 MAX_ATTEMPTS = 100
@@ -95,6 +96,12 @@ class Inspection:
     timeline: list[Moment] = field(default_factory=list)
     """The life of the job, or of the message without one; oldest first."""
     is_masked: bool = False
+    replayed_at: datetime | None = None
+    replayed_by: str = ""
+    discarded_at: datetime | None = None
+    discarded_by: str = ""
+    delete_at: datetime | None = None
+    """Until when a discarded letter can be restored."""
 
     def document(self) -> dict[str, Any]:
         """All of it as plain JSON values, to copy."""
@@ -125,9 +132,10 @@ def unmask(letter_id: UUID, *, requested_by: str, reason: str = "") -> Inspectio
         return _Inspector(letter, masks=False).look()
 
 
-def error_line(letter: DeadLetter) -> str:
-    """Type and first line of the letter's error for lists, without what its payload and its headers hide."""
-    mask = Mask()
+def error_line(letter: DeadLetter, mask: Mask | None = None) -> str:
+    """Type and first line of the letter's error for lists, without what its payload and its headers hide, and what
+    ``mask`` hid already."""
+    mask = mask or Mask()
     mask.payload(letter.task, letter.payload)
     mask.named(letter.headers)
     return words.error_line(letter.error_type, mask.text(letter.error))
@@ -184,17 +192,17 @@ class _Inspector:
 
     def __init__(self, letter: DeadLetter, *, masks: bool) -> None:
         self._letter = letter
-        self._mask = Mask()
+        self._mask = Mask() if letter.job is None else mask_of(letter.job)
         self._masks = masks
 
     def look(self) -> Inspection:
         letter = self._letter
         payload = self._payload(letter.task, letter.payload)
-        headers, properties = self._named(letter.headers), self._named(letter.properties)
         body = self._body()
         edits = list(letter.edits.order_by("id"))
         for edit in edits:
             self._payload(edit.task, edit.payload)  # an event may quote what only an edit held
+        headers = self._anywhere(letter.headers)
         attempts = list(self._attempts())
         timeline = sorted(self._timeline(attempts, edits), key=lambda moment: moment.at)
         return Inspection(
@@ -215,21 +223,32 @@ class _Inspector:
             payload=payload,
             exchange=letter.exchange,
             routing_key=letter.routing_key,
-            headers=headers,
-            properties=properties,
+            headers=self._without_arguments(headers),
+            properties=self._anywhere(letter.properties),
             deaths=words.deaths(letter),
-            evidence=json.loads(self._text(json.dumps(self._named(letter.evidence), ensure_ascii=False))),
+            evidence=self._anywhere(letter.evidence),
             body=body,
             attempts=attempts,
             timeline=timeline,
-            is_masked=self._mask.hides or bool(body and body.is_hidden),
+            is_masked=self._masks and (self._mask.hides or bool(body and body.is_hidden)),
+            replayed_at=letter.replayed_at,
+            replayed_by=letter.replayed_by,
+            discarded_at=letter.discarded_at,
+            discarded_by=letter.discarded_by,
+            delete_at=letter.delete_at,
         )
 
     def _payload(self, task: str, payload: Any) -> Any:
         return self._mask.payload(task, payload) if self._masks else payload
 
-    def _named(self, value: Any) -> Any:
-        return self._mask.named(value) if self._masks else value
+    def _anywhere(self, value: Any) -> Any:
+        return self._mask.anywhere(value) if self._masks else value
+
+    def _without_arguments(self, headers: dict[str, Any]) -> dict[str, Any]:
+        """Celery's own headers quote the arguments, shortened: what is hidden could stand there in part."""
+        if not (self._masks and self._mask.hides):
+            return headers
+        return {name: MASK if name in ("argsrepr", "kwargsrepr") else value for name, value in headers.items()}
 
     def _text(self, text: str) -> str:
         return self._mask.text(text) if self._masks else text
@@ -244,7 +263,12 @@ class _Inspector:
             content = json.loads(raw)
         except (ValueError, RecursionError):
             return Body(size_bytes=len(raw), is_hidden=True, text=MASK)
-        shown = self._payload(self._letter.task, content)
+        is_envelope = self._letter.job_id is None and isinstance(content, dict)
+        shown = (
+            editing.shown(self._letter, mask=self._mask.payload)
+            if is_envelope
+            else self._payload(self._letter.task, content)
+        )
         # byte for byte where nothing was hidden: its blanks may be what is wrong with it
         return dump(raw) if shown == content else dump(json.dumps(shown, ensure_ascii=False).encode())
 
@@ -294,7 +318,7 @@ class _Inspector:
                 by = str((event.detail or {}).get("requested_by") or "")
                 told = ": ".join(filter(None, [event.get_kind_display(), self._text(words.event(event))]))
                 yield Moment(event.at, kind, told, by=by, attempt=event.attempt)
-        siblings = job.dead_letters.defer("body", "traceback") if job is not None else [letter]
+        siblings = job.dead_letters.only(*_TOLD_BY_SIBLINGS) if job is not None else [letter]
         for each in siblings:
             yield from _moments_of(each)
         for edit in edits:
@@ -307,6 +331,12 @@ class _Inspector:
             if item.why:
                 text += f"; {self._text(item.why)}"
             yield Moment(item.operation.created_at, "operation", text, by=item.operation.requested_by)
+
+
+_TOLD_BY_SIBLINGS = (
+    "reason", "attempt", "job_id", "died_at", "collected_at", "replayed_at", "replayed_by", "discarded_at",
+    "discarded_by",
+)  # fmt: skip
 
 
 def _moments_of(letter: DeadLetter) -> Iterator[Moment]:

@@ -3,6 +3,7 @@
 Sensitive is what a task's model declares (tasks.api.Sensitive, Pydantic's SecretStr) and what is called so.
 """
 
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from pydantic import AliasChoices, BaseModel, RootModel, SecretBytes, SecretStr
 from typing_extensions import is_typeddict
 
-from tasks.models import Job
+from tasks.models import Job, LetterEdit
 from tasks.registry import registry
 from tasks.sensitive import Sensitive
 
@@ -27,6 +28,8 @@ _SENSITIVE_WORDS = {
     "credential", "credentials", "cookie", "cookies", "apikey", "cvv", "cvc",
 }  # fmt: skip
 _SENSITIVE_PAIRS = {("api", "key"), ("private", "key"), ("access", "key"), ("signing", "key"), ("encryption", "key")}
+MAX_EDITS = 100
+_CREDENTIALS = re.compile(r"(?:basic|bearer|digest|token)\s+(\S{4,})", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
@@ -47,18 +50,26 @@ def is_declared_sensitive(model: type[BaseModel], path: Sequence[str]) -> bool:
 
 
 class Mask:
-    """Hides what is sensitive in the data of one letter, and then the same values in its texts."""
+    """Hides what is sensitive in the data of one letter or job, and then the same values in its texts.
 
-    def __init__(self) -> None:
+    ``tasks``: as the payload of which tasks a payload is masked, besides the one that it is for.
+    """
+
+    def __init__(self, tasks: Iterable[str] = ()) -> None:
         self._hidden: set[str] = set()
+        self._models = _models(tasks)
 
     def payload(self, task: str, payload: Any) -> Any:
         """A copy of ``payload`` with MASK in place of each sensitive value. An unknown task is masked by names."""
-        return self._masked(payload, [registry.get(task).payload] if task in registry else [])
+        return self._masked(payload, [*_models([task]), *self._models])
 
     def named(self, value: Any) -> Any:
         """A copy of ``value``, headers say, masked by names alone."""
         return self._masked(value, [])
+
+    def anywhere(self, value: Any) -> Any:
+        """A copy of ``value``, a result say, masked by names, and without the values that were hidden so far."""
+        return self._repeated(self.named(value))
 
     def text(self, text: str) -> str:
         """``text`` without the values that were hidden so far: errors like to quote what they choke on."""
@@ -70,6 +81,13 @@ class Mask:
     def hides(self) -> bool:
         """Whether anything was hidden so far."""
         return bool(self._hidden)
+
+    def _repeated(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self._repeated(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._repeated(item) for item in value]
+        return self.text(value) if isinstance(value, str) else value
 
     def _masked(self, value: Any, annotations: Sequence[Any]) -> Any:
         if any(map(_is_sensitive, annotations)):
@@ -89,16 +107,36 @@ class Mask:
     def _hide(self, value: Any) -> Any:
         if value is None or value == "":
             return value  # that there is none is worth knowing
-        self._hidden.update(text for text in _texts(value) if len(text) >= MIN_HIDDEN_CHARS)
+        for text in _texts(value):
+            if len(text) >= MIN_HIDDEN_CHARS:
+                self._hidden.update(_spellings(text))
         return MASK
 
 
 def mask_of(job: Job) -> Mask:
-    """One that knows already what the job's payload and metadata hide."""
-    mask = Mask()
-    mask.payload(job.task, job.payload)
+    """One that knows already what the job's metadata and payload hide, and what each payload that it had before an edit
+    did. What one of the tasks it was run as declares sensitive stays so, whatever it is replayed as."""
+    edits = list(
+        LetterEdit.objects.filter(letter__job=job)
+        .order_by("-id")
+        .values_list("task", "payload", "letter__payload")[:MAX_EDITS]
+    )
+    died_as = job.dead_letters.order_by("task").values_list("task", flat=True).distinct()
+    mask = Mask({job.task, *died_as, *(task for task, _, _ in edits)})
+    for payload in (job.payload, *(payload for _, *payloads in edits for payload in payloads)):
+        mask.payload(job.task, payload)
     mask.named(job.metadata)
     return mask
+
+
+def _models(tasks: Iterable[str]) -> list[type[BaseModel]]:
+    return [registry.get(task).payload for task in tasks if task in registry]
+
+
+def _spellings(text: str) -> set[str]:
+    """How a text may quote ``text``: as it is, as Python and JSON write it, and a header's credentials alone."""
+    plain = {text, *_CREDENTIALS.findall(text)}
+    return {spelled for each in plain for spelled in (each, repr(each)[1:-1], json.dumps(each)[1:-1])}
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from tasks import purging, queues
 from tasks.dead_letters import redirects, selection
 from tasks.dead_letters.drain import drain_seconds
+from tasks.dead_letters.masking import Mask
 from tasks.errors import InvalidJob
 from tasks.models import DeadLetter, Effect, Job, Operation
 from tasks.payloads import load_payload
@@ -217,7 +218,9 @@ def _replaying(
         try:
             load_payload(registry.get(task), row.job_payload)
         except InvalidJob as error:
-            return Blocker.INVALID_PAYLOAD, str(error)
+            mask = Mask({row.task, row.job_task, task})
+            mask.payload(task, row.job_payload)
+            return Blocker.INVALID_PAYLOAD, mask.text(str(error))
         if row.job_id in done:
             return Blocker.ALREADY_DONE, done[row.job_id]
         if row.expires_at and row.expires_at <= timezone.now():

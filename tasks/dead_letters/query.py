@@ -101,16 +101,21 @@ def read(query: str | Mapping[str, Any], *, now: datetime) -> Query:
 
 
 def up_to(query: str | Mapping[str, Any], moment: str) -> str | dict[str, Any]:
-    """``query`` without what dies after ``moment``, in ISO 8601: what somebody has looked at is what it finds later.
-    As it is where it says before when by itself, or can not be understood."""
+    """``query`` without what dies after ``moment``, in ISO 8601, and with what is relative to now relative to that:
+    what somebody has looked at is what it finds later. As it is where it can not be understood."""
     asked = query if isinstance(query, str) else dict(query)
     try:
-        is_bounded = read(query, now=datetime.now(UTC)).before is not None
-    except InvalidQuery:
-        is_bounded = True
-    if is_bounded:
+        found = read(query, now=_moment(moment, datetime.now(UTC)))
+    except (InvalidQuery, ValueError):
         return asked
-    return f"{asked} before:{moment}".strip() if isinstance(asked, str) else {**asked, "before": moment}
+    bounds = {"before": found.before.isoformat() if found.before else moment}
+    if found.after:
+        bounds["after"] = found.after.isoformat()
+    if not isinstance(asked, str):
+        return {**asked, **bounds}
+    for name, at in bounds.items():
+        asked = with_values(asked, name, [at])
+    return asked
 
 
 def as_dict(query: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from django.db import connections
 from uuid_utils.compat import uuid7
 
 from tasks.dead_letters import editing, redirects
-from tasks.dead_letters.masking import Mask
+from tasks.dead_letters.masking import Mask, mask_of
 from tasks.errors import IllegalTransition, RehearsalUnavailable
 from tasks.models import DeadLetter, error_summary
 from tasks.registry import TaskSpec, registry
@@ -132,21 +132,13 @@ def masked(report: Rehearsal, *, payload: dict[str, Any] | None = None) -> Rehea
     """The report for who may not unmask; ``payload`` is the edited one, where it had one. What the letter's payload
     hides is hidden wherever the task repeated it, as far as it did so word for word."""
     letter = DeadLetter.objects.select_related("job").defer("body").get(pk=report.letter_id)
-    mask = Mask()
+    mask = Mask() if letter.job is None else mask_of(letter.job)
     editing.shown(letter, mask=mask.payload)
     for each in (letter.job.payload if letter.job is not None else None, payload):
         mask.payload(report.task, each)
     mask.named(letter.headers)
     told = {name: value for name, value in vars(report).items() if name not in ("letter_id", "seconds")}
-    return Rehearsal(letter_id=report.letter_id, seconds=report.seconds, **_hidden(mask.named(told), mask))
-
-
-def _hidden(value: Any, mask: Mask) -> Any:
-    if isinstance(value, dict):
-        return {name: _hidden(item, mask) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_hidden(item, mask) for item in value]
-    return mask.text(value) if isinstance(value, str) else value
+    return Rehearsal(letter_id=report.letter_id, seconds=report.seconds, **mask.anywhere(told))
 
 
 class _Process:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from tasks import audit, brokers
 from tasks.brokers import DeadMessage
 from tasks.dead_letters import redirects
+from tasks.dead_letters.masking import mask_of
 from tasks.dispatch import publish_on_commit
 from tasks.errors import BrokerUnavailable, IllegalTransition, InvalidJob
 from tasks.models import DeadLetter, Job, JobEvent, Redirect
@@ -99,6 +100,19 @@ def held(letter_id: UUID) -> DeadLetter:
     return letter
 
 
+def _check_payload(job: Job, task: str, given: dict[str, Any] | None) -> None:
+    """Raises InvalidJob, which quotes nothing that is sensitive unless the caller has just ``given`` it."""
+    if given is not None:
+        load_payload(registry.get(task), given)
+        return
+    try:
+        load_payload(registry.get(task), job.payload)
+    except InvalidJob as error:
+        mask = mask_of(job)
+        mask.payload(task, job.payload)
+        raise InvalidJob([{**each, "message": mask.text(each["message"])} for each in error.problems]) from None
+
+
 def requeue(
     job: Job,
     *,
@@ -115,7 +129,7 @@ def requeue(
     to = redirects.of_job(job, to_task=task, to_queue=queue)
     values: dict[str, Any] = {} if payload is None else {"payload": payload}
     if values or to.task != job.task:
-        load_payload(registry.get(to.task), job.payload if payload is None else payload)
+        _check_payload(job, to.task, payload)
     for column, before, after in (("task", job.task, to.task), ("queue", job.queue, to.queue)):
         if before != after:
             values[column] = detail[column] = after

@@ -97,7 +97,7 @@ def unmask(request: HttpRequest, letter_id: UUID) -> HttpResponse:
 @router.post(
     "/dead-letters/{uuid:letter_id}/replay",
     response=LetterOut,
-    auth=allowed("dead_letters.replay"),
+    auth=allowed("dead_letters.view", "dead_letters.replay"),
     summary="Replay a dead letter",
     openapi_extra=body.documented(ReplayIn, required=False),
 )
@@ -117,7 +117,7 @@ def replay(request: HttpRequest, letter_id: UUID) -> HttpResponse:
 @router.post(
     "/dead-letters/{uuid:letter_id}/discard",
     response=LetterOut,
-    auth=allowed("dead_letters.discard"),
+    auth=allowed("dead_letters.view", "dead_letters.discard"),
     summary="Discard a dead letter",
     openapi_extra=body.documented(ReasonIn, required=False),
 )
@@ -135,7 +135,7 @@ def discard(request: HttpRequest, letter_id: UUID) -> HttpResponse:
 @router.post(
     "/dead-letters/{uuid:letter_id}/restore",
     response=LetterOut,
-    auth=allowed("dead_letters.restore"),
+    auth=allowed("dead_letters.view", "dead_letters.restore"),
     summary="Restore a discarded dead letter",
 )
 def restore(request: HttpRequest, letter_id: UUID) -> HttpResponse:
@@ -148,7 +148,7 @@ def restore(request: HttpRequest, letter_id: UUID) -> HttpResponse:
 @router.post(
     "/dead-letters/{uuid:letter_id}/rehearse",
     response=dict,
-    auth=allowed("dead_letters.rehearse"),
+    auth=allowed("dead_letters.view", "dead_letters.rehearse"),
     summary="Run a dead job in a sandbox",
     openapi_extra=body.documented(RehearsalIn, required=False),
 )

@@ -10,9 +10,11 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from tasks.attempts import Attempt, attempts_of
+from tasks.dead_letters.masking import Mask
 from tasks.http import paging, query
 from tasks.http.access import allowed, may
 from tasks.http.jobs import readable_job
+from tasks.http.masking import mask_for
 from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
 from tasks.models import JobEvent
 from tasks.seeking import Cursor, Page, page
@@ -67,10 +69,11 @@ class AttemptOut(TypedDict):
 def list_events(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """The oldest first."""
     given = query.read(request, PageQuery)
-    events = JobEvent.objects.filter(job=readable_job(request, job_id))
+    job = readable_job(request, job_id)
+    events, mask = JobEvent.objects.filter(job=job), mask_for(request, job)
     found = page(events, limit=given.limit, cursor=cursor_of(given, int), newest_first=False)
     sees_inside = may(request, "jobs.view_all")
-    return answer_page(request, found, lambda event: _shown_event(event, sees_inside))
+    return answer_page(request, found, lambda event: _shown_event(event, sees_inside, mask))
 
 
 @router.get(
@@ -85,13 +88,13 @@ def list_attempts(request: HttpRequest, job_id: UUID) -> HttpResponse:
     given = query.read(request, PageQuery)
     job, cursor = readable_job(request, job_id), cursor_of(given, int)
     numbers = _numbers(job.attempt, given.limit, cursor)
-    sees_inside = may(request, "jobs.view_all")
+    sees_inside, mask = may(request, "jobs.view_all"), mask_for(request, job)
     found = Page(
         attempts_of(job, numbers),
         next=Cursor(numbers[-1]) if numbers and numbers[-1] > 1 else None,
         previous=Cursor(numbers[0], forward=False) if numbers and numbers[0] < job.attempt else None,
     )
-    return answer_page(request, found, lambda attempt: _shown_attempt(attempt, sees_inside))
+    return answer_page(request, found, lambda attempt: _shown_attempt(attempt, sees_inside, mask))
 
 
 def _numbers(latest: int, limit: int, cursor: Cursor | None) -> range:
@@ -105,12 +108,18 @@ def _numbers(latest: int, limit: int, cursor: Cursor | None) -> range:
     return range(first, max(0, first - limit), -1)
 
 
-def _shown_event(event: JobEvent, sees_inside: bool) -> EventOut:
+def _shown_event(event: JobEvent, sees_inside: bool, mask: Mask | None) -> EventOut:
     detail = {name: value for name, value in event.detail.items() if sees_inside or name != "evidence"}
-    return {"kind": event.kind, "attempt": event.attempt, "at": event.at, "detail": detail}
+    return {
+        "kind": event.kind,
+        "attempt": event.attempt,
+        "at": event.at,
+        "detail": mask.anywhere(detail) if mask else detail,
+    }
 
 
-def _shown_attempt(attempt: Attempt, sees_inside: bool) -> AttemptOut:
+def _shown_attempt(attempt: Attempt, sees_inside: bool, mask: Mask | None) -> AttemptOut:
+    text = mask.text if mask else str
     return {
         "number": attempt.number,
         "status": STATUSES.get(attempt.status, "unknown"),  # type: ignore[typeddict-item]
@@ -118,7 +127,7 @@ def _shown_attempt(attempt: Attempt, sees_inside: bool) -> AttemptOut:
         "started_at": attempt.started_at,
         "finished_at": attempt.finished_at,
         "seconds": attempt.seconds,
-        "error": attempt.error,
-        "traceback": attempt.traceback if sees_inside else None,
-        "log": attempt.log if sees_inside else None,
+        "error": text(attempt.error),
+        "traceback": text(attempt.traceback) if sees_inside else None,
+        "log": text(attempt.log) if sees_inside else None,
     }

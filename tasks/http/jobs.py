@@ -8,9 +8,11 @@ from ninja import Router
 from ninja.errors import AuthorizationError
 from pydantic import AwareDatetime, Field
 
+from tasks.dead_letters.masking import Mask
 from tasks.dispatch import enqueue
 from tasks.http import body, freshness, idempotency, paging, query, waiting
 from tasks.http.access import allowed, caller_of, may
+from tasks.http.masking import mask_for
 from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
 from tasks.http.query import Text
 from tasks.http.schemas import JobIn, JobOut, JobSummary, answer, shown, summary
@@ -69,7 +71,9 @@ def create_job(request: HttpRequest) -> HttpResponse:
     location, seconds = f"/api/v1/jobs/{accepted.pk}", waiting.asked_seconds(request)
     waited = waiting.wait(accepted, seconds)
     known = _latest(accepted) if waited else accepted
-    response = answer(shown(known), status=200 if waited and known.is_final else 202, location=location)
+    response = answer(
+        shown(known, mask_for(request, known)), status=200 if waited and known.is_final else 202, location=location
+    )
     if waited:
         waiting.tell(response, seconds)
     freshness.set_retry_after(response, known)
@@ -92,7 +96,7 @@ def list_of_jobs(request: HttpRequest) -> HttpResponse:
     owner = given.requested_by if may(request, "jobs.view_all") else caller
     wanted = given.model_dump(exclude={"limit", "cursor"}, exclude_none=True) | {"requested_by": owner or ""}
     found = list_jobs(JobFilter(**wanted), limit=given.limit, cursor=cursor_of(given, UUID))
-    return answer_page(request, found, summary)
+    return answer_page(request, found, lambda job: summary(job, _mask_of_texts(request, job)))
 
 
 @router.get(
@@ -111,7 +115,7 @@ def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     waited = not job.is_final and waiting.wait(job, seconds)
     if waited:
         job = readable_job(request, job_id)
-    response = freshness.conditional(request, answer(shown(job)))
+    response = freshness.conditional(request, answer(shown(job, mask_for(request, job))))
     if waited:
         waiting.tell(response, seconds)
     freshness.set_retry_after(response, job)
@@ -124,6 +128,11 @@ def readable_job(request: HttpRequest, job_id: UUID) -> Job:
     if job is None:
         raise Http404(f"there is no job {job_id}")
     return job
+
+
+def _mask_of_texts(request: HttpRequest, job: Job) -> Mask | None:
+    """Most jobs of a list say nothing that could quote their payload, which then need not be read."""
+    return mask_for(request, job) if job.error or job.progress_note else None
 
 
 def _latest(accepted: Job) -> Job:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 from tasks.dead_letters import documents, editing
 from tasks.dead_letters.documents import EditOut
 from tasks.http import body
-from tasks.http.access import allowed, caller_of, is_person
+from tasks.http.access import allowed, caller_of, is_person, require
 from tasks.http.dead_letters import ReasonIn, no_letter
 from tasks.http.problems import problem
 from tasks.http.schemas import answer
@@ -38,7 +38,7 @@ class EditIn(BaseModel, extra="forbid"):
 @router.post(
     "/dead-letters/{uuid:letter_id}/edit",
     response=EditOut,
-    auth=allowed("dead_letters.edit"),
+    auth=allowed("dead_letters.view", "dead_letters.edit"),
     summary="Edit and replay a dead letter",
     openapi_extra=body.documented(EditIn),
 )
@@ -72,7 +72,7 @@ def list_edits(request: HttpRequest, letter_id: UUID) -> HttpResponse:
 @router.post(
     "/dead-letters/edits/{uuid:edit_id}/approve",
     response=EditOut,
-    auth=allowed("dead_letters.approve"),
+    auth=allowed("dead_letters.view", "dead_letters.approve"),
     summary="Approve an edit",
 )
 def approve(request: HttpRequest, edit_id: UUID) -> HttpResponse:
@@ -88,12 +88,15 @@ def approve(request: HttpRequest, edit_id: UUID) -> HttpResponse:
 @router.post(
     "/dead-letters/edits/{uuid:edit_id}/reject",
     response=EditOut,
-    auth=allowed("dead_letters.reject"),
+    auth=allowed("dead_letters.view"),
     summary="Reject an edit",
     openapi_extra=body.documented(ReasonIn, required=False),
 )
 def reject(request: HttpRequest, edit_id: UUID) -> HttpResponse:
-    """The letter stays as it is."""
+    """The letter stays as it is. Takes the right to reject; who made the edit takes it back with the right to edit."""
+    edit = LetterEdit.objects.filter(pk=edit_id).first()
+    is_own = edit is not None and editing.is_same_person(edit.edited_by, caller_of(request))
+    require(request, "dead_letters.edit" if is_own else "dead_letters.reject")
     why = body.read(request, ReasonIn, may_be_empty=True)
     try:
         return answer(documents.of_edit(editing.reject(edit_id, rejected_by=caller_of(request), reason=why.reason)))

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
+from tasks.dead_letters.masking import Mask
 from tasks.http.query import PLAIN
 from tasks.models import Batch, Job
 from tasks.registry import registry
@@ -81,11 +82,15 @@ class JobOut(JobSummary):
     metadata: dict[str, Any]
 
 
-def shown(job: Job) -> JobOut:
-    return {**summary(job), "payload": job.payload, "result": job.result, "metadata": job.metadata}
+def shown(job: Job, mask: Mask | None = None) -> JobOut:
+    """The job, without what ``mask`` hides."""
+    payload, result, metadata = job.payload, job.result, job.metadata
+    if mask:
+        payload, result, metadata = mask.payload(job.task, payload), mask.anywhere(result), mask.anywhere(metadata)
+    return {**summary(job, mask), "payload": payload, "result": result, "metadata": metadata}
 
 
-def summary(job: Job) -> JobSummary:
+def summary(job: Job, mask: Mask | None = None) -> JobSummary:
     return {
         "id": job.id,
         "task": job.task,
@@ -98,9 +103,9 @@ def summary(job: Job) -> JobSummary:
             "done": job.progress_done,
             "total": job.progress_total,
             "percent": job.progress_percent,
-            "note": job.progress_note,
+            "note": mask.text(job.progress_note) if mask else job.progress_note,
         },
-        "error": job.error,
+        "error": mask.text(job.error) if mask else job.error,
         "correlation_id": job.correlation_id,
         "idempotency_key": job.idempotency_key,
         "requested_by": job.requested_by,

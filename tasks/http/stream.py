@@ -14,10 +14,12 @@ from ninja import Router
 from pydantic_core import to_json
 
 from tasks import following
+from tasks.dead_letters.masking import Mask
 from tasks.following import Changed, Counted, News, Progressed
 from tasks.http.access import allowed
 from tasks.http.batches import readable_batch
 from tasks.http.jobs import readable_job
+from tasks.http.masking import mask_for
 from tasks.http.schemas import shown, shown_batch
 from tasks.polling import Poller
 
@@ -29,14 +31,17 @@ router = Router(tags=["streams"])
 class EventStream(HttpResponse):
     """What ``follower`` has to tell so far. ``poller`` is who brings it more, to whoever sends it on to ``caller``."""
 
-    def __init__(self, follower: following.Follower, poller: Poller[Any], caller: str):
+    def __init__(self, follower: following.Follower, poller: Poller[Any], caller: str, mask: Mask | None = None):
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # the latter for nginx: each leaves at once
         super().__init__(
-            retry(POLL_MILLISECONDS) + rendered(follower.take()), content_type="text/event-stream", headers=headers
+            retry(POLL_MILLISECONDS) + rendered(follower.take(), mask),
+            content_type="text/event-stream",
+            headers=headers,
         )
         self.follower = follower
         self.poller = poller
         self.caller = caller
+        self.mask = mask
 
 
 def documented(description: str) -> dict[str, Any]:
@@ -67,7 +72,8 @@ def documented(description: str) -> dict[str, Any]:
 def stream_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """The first event is the job's latest state, or what was missed. A comment comes every 15 s."""
     job = readable_job(request, job_id)
-    return _answer(request, following.follow_job(job.pk, _last_seen(request)), following.jobs)
+    follower = following.follow_job(job.pk, _last_seen(request))
+    return _answer(request, follower, following.jobs, mask_for(request, job))
 
 
 @router.get(
@@ -94,21 +100,21 @@ def comment(text: str) -> bytes:
     return f": {text}\n\n".encode()
 
 
-def rendered(news: Iterable[News]) -> bytes:
-    """``news`` as events of the wire. JSON has no line breaks, so each is one line of data."""
-    return b"".join(map(_event, news))
+def rendered(news: Iterable[News], mask: Mask | None) -> bytes:
+    """``news``, without what ``mask`` hides, as events. JSON has no line breaks, so each is one line of data."""
+    return b"".join(_event(each, mask) for each in news)
 
 
-def _event(news: News) -> bytes:
+def _event(news: News, mask: Mask | None) -> bytes:
     match news:
         case Changed():
             data = {"kind": news.kind, "state": news.state, "attempt": news.attempt, "at": news.at}
             if news.job is not None:
-                data["job"] = shown(news.job)
+                data["job"] = shown(news.job, mask)
             return _written("state", str(news.position), data)
         case Progressed():
             data = {"attempt": news.attempt, "done": news.done, "total": news.total}
-            data |= {"percent": news.percent, "note": news.note}
+            data |= {"percent": news.percent, "note": mask.text(news.note) if mask else news.note}
             return _written("progress", str(news.position), data)
         case Counted():
             return _written("counts", news.version, shown_batch(news.batch, news.counts))
@@ -118,9 +124,11 @@ def _written(event: str, id: str, data: Any) -> bytes:
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (id.encode(), event.encode(), to_json(data))
 
 
-def _answer(request: HttpRequest, follower: following.Follower, poller: Poller[Any]) -> HttpResponse:
+def _answer(
+    request: HttpRequest, follower: following.Follower, poller: Poller[Any], mask: Mask | None = None
+) -> HttpResponse:
     caller: str = request.auth  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
-    stream = EventStream(follower, poller, caller)
+    stream = EventStream(follower, poller, caller, mask)
     has_all = follower.has_ended and stream.content == retry(POLL_MILLISECONDS)
     return HttpResponse(status=204) if has_all else stream
 

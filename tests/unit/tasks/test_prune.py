@@ -98,6 +98,14 @@ def test_a_parked_job_is_kept_while_it_can_be_put_back_and_then_it_is_a_cancelle
     assert not Operation.objects.exists()
 
 
+def test_a_discard_is_kept_while_it_can_be_undone(settings):
+    settings.TASKS_DEAD_LETTER_KEEP_DAYS = 10_000
+    discard = Operation.objects.create(verb="discard", requested_by="ada", finished_at=OLD)
+    Operation.objects.create(verb="restore", requested_by="ada", finished_at=OLD)
+    run()
+    assert list(Operation.objects.all()) == [discard]
+
+
 def test_operations_that_go_on_or_have_just_ended_are_kept():
     going_on = Operation.objects.create(verb="replay", requested_by="ada", created_at=OLD)
     young = Operation.objects.create(verb="replay", requested_by="ada", finished_at=timezone.now())

@@ -129,6 +129,25 @@ def test_a_job_that_is_claimed_before_its_turn_is_left_out(outbox):
     assert states == ["running", "cancelled", "queued"]
 
 
+@pytest.mark.parametrize(
+    "moved_on", [{"state": JobState.RETRYING, "due_at": timezone.now()}, {"queue": "email-queue"}, {"attempt": 1}]
+)
+def test_a_job_that_has_moved_on_since_the_purge_was_confirmed_is_left_alone(outbox, moved_on):
+    # given
+    stays, goes = make_queue(2)
+    operation = operations.start("purge", {"queue": "work-queue"}, requested_by="ada", reason="a bad deploy")
+
+    # when
+    Job.objects.filter(pk=stays.pk).update(**moved_on)
+    advance()
+
+    # then
+    assert Job.objects.get(pk=stays.pk).state == moved_on.get("state", JobState.QUEUED)
+    assert Job.objects.get(pk=goes.pk).state == JobState.CANCELLED
+    operation.refresh_from_db()
+    assert (operation.done, operation.skipped, operation.state) == (1, {"moved_on": 1}, "done")
+
+
 def test_what_is_not_put_back_in_time_is_cancelled_for_good(outbox):
     make_queue(3)
     purged = purge()

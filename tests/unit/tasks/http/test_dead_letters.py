@@ -153,7 +153,7 @@ def test_an_edit_is_approved_by_a_second_person_and_by_no_token(call, person, se
     assert edit["state"] == "proposed"
     refused = call("post", f"edits/{edit['id']}/approve")
     assert (refused.status_code, "by a person" in refused.json()["detail"]) == (403, True)
-    approver = person("grace", "approve_deadletter")
+    approver = person("grace", "view_deadletter", "approve_deadletter")
     assert approver.post(f"{ROOT}/edits/{edit['id']}/approve").json()["state"] == "applied"
     assert approver.post(f"{ROOT}/edits/{edit['id']}/approve").status_code == 409
 
@@ -161,7 +161,7 @@ def test_an_edit_is_approved_by_a_second_person_and_by_no_token(call, person, se
 def test_who_made_an_edit_does_not_approve_it(person, settings):
     settings.TASKS_EDIT_APPROVAL = True
     letter = make_letter(payload={"text": "a"}, task="probe.echo")
-    editor = person("ada", "approve_deadletter", "edit_deadletter")
+    editor = person("ada", "view_deadletter", "approve_deadletter", "edit_deadletter")
     data = json.dumps({"payload": {"text": "b"}, "reason": "a typo"})
     edit = editor.post(f"{ROOT}/{letter.pk}/edit", data, content_type="application/json").json()
     answer = editor.post(f"{ROOT}/edits/{edit['id']}/approve")
@@ -169,6 +169,25 @@ def test_who_made_an_edit_does_not_approve_it(person, settings):
     refused = editor.post(f"{ROOT}/edits/{edit['id']}/reject", "{}", content_type="application/json")
     assert refused.json()["state"] == "rejected"
     assert LetterEdit.objects.get().state == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("address", "body"),
+    [
+        ("{letter}/replay", {}),
+        ("{letter}/discard", {"reason": "x"}),
+        ("{letter}/restore", {}),
+        ("{letter}/rehearse", {}),
+        ("{letter}/edit", {"payload": {"text": "b"}, "reason": "a typo"}),
+        ("edits/{letter}/approve", {}),
+        ("edits/{letter}/reject", {}),
+    ],
+)
+def test_who_may_not_see_letters_learns_nothing_from_acting_on_them(call, address, body):
+    letter = letter_of()
+    refused = call("post", address.format(letter=letter.pk), body, without=("dead_letters:read",))
+    assert (refused.status_code, refused.json()["detail"]) == (403, "the token lacks the scope dead_letters:read")
+    assert DeadLetter.objects.get().state == "open"
 
 
 @pytest.mark.django_db(transaction=True)
