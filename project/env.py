@@ -158,6 +158,12 @@ class Env(BaseSettings):
     dead_letter_keep_days: int = Field(
         14, ge=1, description="How long a discarded dead letter, or a purged job, can be restored."
     )
+    webhook_allow_http: bool = Field(
+        False, description="Webhooks may go to `http://`, unencrypted. For development and tests."
+    )
+    webhook_allow_private: bool = Field(
+        False, description="Webhooks may go to private and loopback addresses. For development and tests."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
 
 

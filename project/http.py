@@ -11,6 +11,7 @@ from tasks.http.jobs import router as jobs
 from tasks.http.operations import router as operations
 from tasks.http.problems import PROBLEM_TYPES
 from tasks.http.redirects import router as redirects
+from tasks.http.webhooks import router as webhooks
 
 api = NinjaAPI(
     title="Task platform",
@@ -36,4 +37,5 @@ api.add_router("", dead_letters)
 api.add_router("", failure_groups)
 api.add_router("", operations)
 api.add_router("", redirects)
+api.add_router("", webhooks)
 api.add_router("", problems)

@@ -113,6 +113,15 @@ def require(request: HttpRequest, *verbs: str) -> None:
         raise AuthenticationError
 
 
+def may(request: HttpRequest, *verbs: str) -> bool:
+    """Whether ``require`` would let the caller."""
+    try:
+        require(request, *verbs)
+    except AuthorizationError:
+        return False
+    return True
+
+
 def is_person(request: HttpRequest) -> bool:
     """Whether the caller came by a session: a token says what it may do, and not who holds it."""
     return "HTTP_AUTHORIZATION" not in request.META

@@ -8,6 +8,7 @@ from tasks.models.dead_letters import DeadLetter, FailureGroup, LetterEdit, Redi
 from tasks.models.jobs import UNFINISHED, Batch, Effect, Job, JobEvent, short_id
 from tasks.models.operations import Operation, OperationItem, ParkedJob
 from tasks.models.tokens import ApiToken
+from tasks.models.webhooks import WebhookCursor, WebhookDelivery, WebhookEndpoint
 from tasks.models.workers import Release, WorkerProcess
 
 __all__ = [
@@ -26,6 +27,9 @@ __all__ = [
     "ParkedJob",
     "Redirect",
     "Release",
+    "WebhookCursor",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "WorkerProcess",
     "error_summary",
     "short_id",
