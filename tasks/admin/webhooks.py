@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectMultipleWidget, UnfoldBooleanWidget
 
@@ -25,7 +26,6 @@ from tasks.audit import MAX_REASON
 from tasks.errors import IllegalTransition, InvalidJob
 from tasks.models import WebhookDelivery, WebhookEndpoint
 from tasks.permissions import missing
-from tasks.registry import registry
 from tasks.webhooks import endpoints
 from tasks.webhooks.endpoints import KEEP_OLD_HOURS, LONGEST_KEEP_HOURS
 
@@ -55,7 +55,7 @@ class EndpointForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["tasks"].choices = [(spec.name, spec.name) for spec in registry]  # type: ignore[attr-defined]
+        self.fields["tasks"].choices = [(name, name) for name in endpoints.known_tasks()]  # type: ignore[attr-defined]
 
 
 class AddForm(EndpointForm):
@@ -139,8 +139,8 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
 
     @display(description="Endpoint")
     def endpoint(self, endpoint: WebhookEndpoint) -> SafeString:
-        under = format_html('<div class="tp-quiet tp-break">{}</div>', endpoint.url) if endpoint.description else ""
-        return format_html('<span class="tp-break">{}</span>{}', endpoint.description or endpoint.url, under)
+        line = '{}<div class="tp-quiet tp-line" title="{}">{}</div>'
+        return format_html(line, endpoint, endpoint.url, Truncator(endpoint.url).chars(60))
 
     @display(description="State")
     def state(self, endpoint: WebhookEndpoint) -> SafeString:

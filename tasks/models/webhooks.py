@@ -1,5 +1,7 @@
 """Who wants to hear of outcomes, what was sent to them, and how far the history has been read for them."""
 
+from urllib.parse import urlsplit
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -38,7 +40,7 @@ class WebhookEndpoint(models.Model):
         indexes = [models.Index(fields=["owner"], name="webhook_owner")]
 
     def __str__(self) -> str:
-        return self.description or self.url
+        return self.description or urlsplit(self.url).netloc
 
 
 class WebhookDelivery(models.Model):

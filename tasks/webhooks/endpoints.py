@@ -150,6 +150,11 @@ def deliveries(endpoint: WebhookEndpoint, *, most: int, before: int | None = Non
     return list(found.order_by("-id")[:most])
 
 
+def known_tasks() -> list[str]:
+    """Whose jobs an endpoint can be told of: of all but the deliveries themselves."""
+    return [spec.name for spec in registry if spec.name != delivery.TASK]
+
+
 def _hold(endpoint_id: UUID) -> WebhookEndpoint:
     return WebhookEndpoint.objects.select_for_update().get(pk=endpoint_id)
 
@@ -171,7 +176,7 @@ def _checked(**given: Any) -> dict[str, Any]:
         if not given["events"]:
             problems.append({"field": "events", "message": f"name at least one of {', '.join(Event.values)}"})
     if "tasks" in given:
-        problems += _problems_of_choices("tasks", given["tasks"], [name for spec in registry for name in spec.names])
+        problems += _problems_of_choices("tasks", given["tasks"], known_tasks())
     if "description" in given:
         problems += text_problems(description=given["description"])
     if "url" in given:

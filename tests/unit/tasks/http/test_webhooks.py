@@ -70,6 +70,7 @@ def test_an_endpoint_is_added_and_its_secret_shown_once(caller):
         ({"events": []}, "events"),
         ({"events": ["job.exploded"]}, "events"),
         ({"tasks": ["no.such"]}, "tasks"),
+        ({"tasks": ["platform.deliver_webhook"]}, "tasks"),
         ({"description": "a\0b"}, "description"),
         ({"description": "a" * 201}, "description"),
         ({"secret": "mine"}, "secret"),
