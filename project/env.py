@@ -64,6 +64,9 @@ class Env(BaseSettings):
     model_config = SettingsConfigDict(env_file=PLATFORM_ENV_FILE, extra="ignore", hide_input_in_errors=True)
 
     secret_key: SecretStr = Field(min_length=4, description="Signs sessions; `make up` generates one under var/.")
+    secret_key_fallbacks: Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)] = Field(
+        [], description="Earlier SECRET_KEYs, separated by commas: sessions and webhook secrets of theirs still hold."
+    )
     debug: bool = Field(False, description="Django's debug pages. Never in production.")
     allowed_hosts: CommaSeparated = Field(
         ["localhost", "127.0.0.1", "[::1]"], description="Host names this site answers to, separated by commas."

@@ -25,13 +25,14 @@ from tasks.webhooks import guard, signing
 from tasks.webhooks.messages import Message, body_of
 
 TASK = "platform.deliver_webhook"
-TIME_LIMIT_SECONDS = 30
+TIME_LIMIT_SECONDS = 45
 RETRY = RetryPolicy(max_attempts=19, base_seconds=10, cap_seconds=6 * 3600)
 """Over about a day: the waits add up to 24 hours on average, and to twice that at most."""
 LONGEST_WISH_SECONDS = 24 * 3600.0
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
+MOST_ADDRESSES = 3
 MOST_READ = 4096
 """Bytes of an answer that are read, at most: only its status counts, and somebody else decides how long it is."""
 GONE = 410
@@ -136,7 +137,7 @@ def wish_of(retry_after: str, *, now: datetime | None = None) -> float | None:
 def _post(target: guard.Target, body: bytes, headers: dict[str, str]) -> tuple[int, httpx.Headers]:
     """To the first address that takes a connection. Only a connection that was never made may be tried elsewhere."""
     error: httpx.HTTPError | None = None
-    for address in target.addresses:
+    for address in target.addresses[:MOST_ADDRESSES]:
         try:
             return _post_to(address, target.url, body, headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as failure:

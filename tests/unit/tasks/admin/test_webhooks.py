@@ -5,7 +5,6 @@ import pytest
 from tasks.models import AuditEntry, WebhookDelivery, WebhookEndpoint
 from tasks.webhooks import endpoints
 from tests.unit.tasks.admin.conftest import staff
-from tests.unit.tasks.webhooks.conftest import names  # noqa: F401  a fixture
 
 pytestmark = pytest.mark.django_db
 
@@ -14,7 +13,7 @@ GIVEN = {"url": "https://receiver.example/hook", "events": ["job.dead", "batch.f
 
 
 @pytest.fixture(autouse=True)
-def public(names):  # noqa: F811
+def public(names):
     names("93.184.216.34")
 
 

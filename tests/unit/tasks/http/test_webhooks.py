@@ -9,7 +9,6 @@ from django.test import Client
 
 from tasks.models import ApiToken, AuditEntry, Job, WebhookDelivery, WebhookEndpoint
 from tasks.permissions import SCOPES
-from tests.unit.tasks.webhooks.conftest import names, receiver  # noqa: F401  fixtures
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("outbox")]
 
@@ -18,7 +17,7 @@ GIVEN = {"url": "https://receiver.example/hook", "events": ["job.dead"]}
 
 
 @pytest.fixture(autouse=True)
-def public(names):  # noqa: F811
+def public(names):
     names("93.184.216.34")
 
 
@@ -81,7 +80,7 @@ def test_what_is_wrong_is_named(caller, change, field):
     assert not WebhookEndpoint.objects.exists()
 
 
-def test_a_name_that_leads_inside_is_refused(caller, names):  # noqa: F811
+def test_a_name_that_leads_inside_is_refused(caller, names):
     names("93.184.216.34", "127.0.0.1")
     answer = caller("ci")("post", body=GIVEN)
     assert fields(answer) == ["url"]

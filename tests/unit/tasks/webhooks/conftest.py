@@ -1,6 +1,5 @@
-"""A receiver on loopback, and name servers that say what a test wants."""
+"""Endpoints at a receiver on loopback, and outcomes to tell them of."""
 
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,23 +9,6 @@ from tasks.models import Job, JobEvent, WebhookEndpoint
 from tasks.webhooks import endpoints
 from tests.receiver import Receiver
 from tests.unit.tasks.factories import make_job
-
-Names = Callable[..., None]
-
-
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """``names("203.0.113.7", "10.0.0.1")``: from now on every name has these addresses; an address stays itself."""
-    real = socket.getaddrinfo
-
-    def become(*addresses: str) -> None:
-        def look_up(host: str, port: Any, *args: Any, **options: Any) -> Any:
-            places = addresses if host.rstrip(".").rpartition(".")[2].isalpha() else (host,)
-            return [place for each in places for place in real(each, port, *args, **options)]
-
-        monkeypatch.setattr(socket, "getaddrinfo", look_up)
-
-    return become
 
 
 @pytest.fixture
