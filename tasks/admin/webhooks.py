@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django import forms
@@ -139,8 +140,10 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
 
     @display(description="Endpoint")
     def endpoint(self, endpoint: WebhookEndpoint) -> SafeString:
-        line = '{}<div class="tp-quiet tp-line" title="{}">{}</div>'
-        return format_html(line, endpoint, endpoint.url, Truncator(endpoint.url).chars(60))
+        host = Truncator(urlsplit(endpoint.url).netloc).chars(40)
+        if not endpoint.description:
+            return format_html('<span title="{}">{}</span>', endpoint.url, host)
+        return format_html('{}<div class="tp-quiet" title="{}">{}</div>', endpoint.description, endpoint.url, host)
 
     @display(description="State")
     def state(self, endpoint: WebhookEndpoint) -> SafeString:
