@@ -37,6 +37,17 @@ class _Page:
     end: int
 
 
+@dataclass(frozen=True)
+class _Step:
+    """How many deliveries were made, and whether there is more to read at once."""
+
+    made: int = 0
+    more: bool = False
+
+    def __add__(self, other: "_Step") -> "_Step":
+        return _Step(self.made + other.made, self.more or other.more)
+
+
 def advance(*, budget_seconds: float = BUDGET_SECONDS) -> int:
     """Make the deliveries of what has happened since, for about ``budget_seconds``. How many were made.
 
@@ -45,8 +56,8 @@ def advance(*, budget_seconds: float = BUDGET_SECONDS) -> int:
     made, end = 0, time.monotonic() + budget_seconds
     while True:
         step = _step()
-        made += step or 0
-        if step is None or time.monotonic() >= end:
+        made += step.made
+        if not step.more or time.monotonic() >= end:
             return made
 
 
@@ -55,51 +66,49 @@ def newest_event() -> int:
     return JobEvent.objects.aggregate(newest=Max("id"))["newest"] or 0
 
 
-def _step() -> int | None:
-    """How many deliveries one page came to; None where nothing is left to read for now."""
+def _step() -> _Step:
+    """A page of what is new, and one of what is to be settled: where there is always something new, both go on."""
     if not WebhookEndpoint.objects.filter(disabled_at=None).exists():
-        return None
+        return _Step()
     with transaction.atomic():
         cursor = _hold_cursor()
         if cursor is None:
-            return None
+            return _Step()
         endpoints = list(WebhookEndpoint.objects.filter(disabled_at=None).order_by("pk"))
         if not endpoints:
-            return None
+            return _Step()
         floor = min(endpoint.after_event for endpoint in endpoints)
         cursor.read_to, cursor.settled_to = max(cursor.read_to, floor), max(cursor.settled_to, floor)
-        made = _read_new(cursor, endpoints)
-        if made is None:
-            made = _settle(cursor, endpoints)
+        step = _read_new(cursor, endpoints) + _settle(cursor, endpoints)
         cursor.save()
-        return made
+        return step
 
 
-def _read_new(cursor: WebhookCursor, endpoints: Sequence[WebhookEndpoint]) -> int | None:
+def _read_new(cursor: WebhookCursor, endpoints: Sequence[WebhookEndpoint]) -> _Step:
     newest = newest_event()
     if newest <= cursor.read_to:
-        return None
+        return _Step()
     # Asked in this order: who is not at work now has committed, and what it added is seen by the page.
     is_settled = cursor.settled_to == cursor.read_to and not _writers()
     page = _page(cursor.read_to, newest, endpoints)
     cursor.read_to = page.end
     if is_settled:
         cursor.settled_to = page.end
-    return _tell(page, endpoints)
+    return _Step(_tell(page, endpoints), more=page.end < newest)
 
 
-def _settle(cursor: WebhookCursor, endpoints: Sequence[WebhookEndpoint]) -> int | None:
+def _settle(cursor: WebhookCursor, endpoints: Sequence[WebhookEndpoint]) -> _Step:
     if cursor.settled_to >= cursor.read_to:
-        return None
+        return _Step()
     if cursor.mark <= cursor.settled_to:
         cursor.mark, cursor.writers = cursor.read_to, _writers()
     if cursor.writers:
         cursor.writers = sorted(set(cursor.writers).intersection(_writers()))
         if cursor.writers:
-            return None
+            return _Step()
     page = _page(cursor.settled_to, cursor.mark, endpoints)
     cursor.settled_to = page.end
-    return _tell(page, endpoints)
+    return _Step(_tell(page, endpoints), more=page.end < cursor.mark)
 
 
 def _hold_cursor() -> WebhookCursor | None:
