@@ -76,6 +76,9 @@ class Env(BaseSettings):
     model_config = SettingsConfigDict(env_file=PLATFORM_ENV_FILE, extra="ignore", hide_input_in_errors=True)
 
     secret_key: SecretStr = Field(min_length=4, description="Signs sessions; `make up` generates one under var/.")
+    secret_key_fallbacks: Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)] = Field(
+        [], description="Earlier SECRET_KEYs, separated by commas: sessions and webhook secrets of theirs still hold."
+    )
     debug: bool = Field(False, description="Django's debug pages. Never in production.")
     allowed_hosts: CommaSeparated = Field(
         ["localhost", "127.0.0.1", "[::1]"], description="Host names this site answers to, separated by commas."
@@ -191,6 +194,12 @@ class Env(BaseSettings):
     )
     dead_letter_keep_days: int = Field(
         14, ge=1, description="How long a discarded dead letter, or a purged job, can be restored."
+    )
+    webhook_allow_http: bool = Field(
+        False, description="Webhooks may go to `http://`, unencrypted. For development and tests."
+    )
+    webhook_allow_private: bool = Field(
+        False, description="Webhooks may go to private and loopback addresses. For development and tests."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
 

@@ -18,6 +18,7 @@ from tasks.http.problems import PROBLEM_TYPES
 from tasks.http.queues import router as queues
 from tasks.http.redirects import router as redirects
 from tasks.http.stream import router as streams
+from tasks.http.webhooks import router as webhooks
 
 api = Api(
     title="Task platform",
@@ -50,6 +51,7 @@ for router in (
     operations,
     redirects,
     queues,
+    webhooks,
     problems,
 ):
     api.add_router("", router)

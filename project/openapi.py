@@ -79,6 +79,7 @@ class Api(NinjaAPI):
         for address, operations in schema["paths"].items():
             for operation in operations.values():
                 _complete(operation, address)
+        schema["paths"] = _hoisted(schema["paths"], components["schemas"])
         return schema
 
 
@@ -106,6 +107,23 @@ def _complete(operation: dict[str, Any], address: str) -> None:
     for status in sorted(found):
         answers.setdefault(status, _ref("responses", "malformed" if status == 400 else slug_of(status)))
     operation["responses"] = dict(sorted(answers.items(), key=lambda entry: int(entry[0])))
+
+
+def _hoisted(value: Any, schemas: dict[str, Any]) -> Any:
+    """``value`` with what Pydantic defines beside each of its schemas put among the ``schemas`` of all."""
+    if isinstance(value, list):
+        return [_hoisted(item, schemas) for item in value]
+    if not isinstance(value, dict):
+        return value
+    for name, schema in value.get("$defs", {}).items():
+        shared = _hoisted(schema, schemas)
+        if schemas.setdefault(name, shared) != shared:
+            raise ValueError(f"two schemas are called {name}; rename one of the models")
+    return {
+        name: item.replace("#/$defs/", "#/components/schemas/") if name == "$ref" else _hoisted(item, schemas)
+        for name, item in value.items()
+        if name != "$defs"
+    }
 
 
 def _problem(slug: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ BASE_DIR = environment.BASE_DIR
 VAR_DIR = BASE_DIR / "var"
 
 SECRET_KEY = env.secret_key.get_secret_value()
+SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in env.secret_key_fallbacks]
 DEBUG = env.debug
 ALLOWED_HOSTS = env.allowed_hosts
 CSRF_TRUSTED_ORIGINS = env.csrf_trusted_origins
@@ -173,6 +174,8 @@ TASKS_EDIT_APPROVAL = env.edit_approval
 TASKS_RETAIN_JOBS_DAYS = env.retain_jobs_days
 TASKS_RELEASE = env.release
 TASKS_DEAD_LETTER_KEEP_DAYS = env.dead_letter_keep_days
+TASKS_WEBHOOK_ALLOW_HTTP = env.webhook_allow_http
+TASKS_WEBHOOK_ALLOW_PRIVATE = env.webhook_allow_private
 TASKS_RABBITMQ_API_URL = env.rabbitmq_api_url
 TASKS_FLOWER_URL = env.flower_url
 TASKS_OPERATOR_NAME = env.operator_name

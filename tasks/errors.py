@@ -84,6 +84,10 @@ class InvalidOperation(InvalidJob):
     """What was asked of dead letters or of a queue makes no sense as it is. Nothing changed."""
 
 
+class TargetRefused(TaskPlatformError):
+    """A webhook may not go to this address, or nobody knows where it is. The message says why, and what would do."""
+
+
 class IllegalTransition(TaskPlatformError):
     """What was asked does not fit the job's or dead letter's present state. Nothing changed."""
 

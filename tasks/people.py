@@ -26,6 +26,15 @@ _REPAIRS = (
     "queues.resume",
     "queues.purge",
     "queues.restore",
+    "webhooks.view",
+    "webhooks.add",
+    "webhooks.change",
+    "webhooks.rotate",
+    "webhooks.test",
+    "webhooks.disable",
+    "webhooks.enable",
+    "webhooks.remove",
+    "webhooks.hear_all",
 )
 
 GROUPS: dict[str, tuple[str, ...]] = {

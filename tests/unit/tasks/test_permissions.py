@@ -26,6 +26,10 @@ VERBS = [
     *(f"operations.{verb}" for verb in ("view", "start", "pause", "resume", "cancel")),
     *(f"groups.{verb}" for verb in ("note", "fix", "snooze")),
     *(f"jobs.{verb}" for verb in ("view", "view_all", "enqueue", "cancel")),
+    *(
+        f"webhooks.{verb}"
+        for verb in ("view", "add", "change", "rotate", "test", "disable", "enable", "remove", "hear_all")
+    ),
 ]
 
 
