@@ -86,7 +86,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def token(committed) -> Iterator[str]:
-    token, text = ApiToken.issue("streams", ["jobs:read", "jobs:write"])
+    token, text = ApiToken.issue("streams", ["jobs:read", "jobs:read_all", "jobs:write"])
     yield text
     token.delete()
 
