@@ -3,8 +3,10 @@
 from django.http import Http404, HttpRequest
 from ninja import Router
 
+from media.http import router as images
 from project.openapi import Api
 from project.problems import add_problem_handlers
+from reports.http import router as reports
 from tasks.http.batches import router as batches
 from tasks.http.catalogue import router as catalogue
 from tasks.http.dead_letters import router as dead_letters
@@ -45,6 +47,8 @@ for router in (
     decisions,
     batches,
     catalogue,
+    reports,
+    images,
     dead_letters,
     letter_edits,
     failure_groups,

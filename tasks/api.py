@@ -3,6 +3,7 @@
 from tasks.batches import enqueue_many
 from tasks.context import JobContext
 from tasks.dispatch import enqueue
+from tasks.downloads import check_url, download
 from tasks.errors import (
     BrokerUnavailable,
     IdempotencyConflict,
@@ -42,6 +43,8 @@ __all__ = [
     "TooLarge",
     "UnknownTask",
     "cancel",
+    "check_url",
+    "download",
     "enqueue",
     "enqueue_many",
     "job_activity",

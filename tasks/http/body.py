@@ -30,12 +30,28 @@ def read(request: HttpRequest, model: type[Model], *, may_be_empty: bool = False
         raise errors.ValidationError([{"loc": ("body", ""), "msg": "is missing", "type": "missing"}])
     if request.content_type != "application/json":
         raise errors.HttpError(415, "the body is application/json")
+    return checked(parsed(request), model)
+
+
+def parsed(request: HttpRequest) -> Any:
+    """The JSON of the body, whatever it is. Raises HttpError where ``read`` would refuse it unread."""
+    return parsed_text(request.body)
+
+
+def parsed_text(text: bytes) -> Any:
+    """``text`` as JSON, by the rules of ``read``. Raises HttpError."""
     try:
-        given = jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False)
+        return jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False)
     except ValueError as error:
         raise errors.HttpError(400, str(error)) from None
+
+
+def checked(given: Any, model: type[Model], *place: str) -> Model:
+    """``given`` as ``model``; its faults are named below ``place``. Raises ninja's ValidationError."""
     try:
         return model.model_validate(given)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
-        raise errors.ValidationError([{**fault, "loc": ("body", "", *fault["loc"])} for fault in faults]) from None
+        raise errors.ValidationError(
+            [{**fault, "loc": ("body", "", *place, *fault["loc"])} for fault in faults]
+        ) from None

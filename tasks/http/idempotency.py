@@ -12,6 +12,7 @@ from tasks.errors import InvalidJob
 from tasks.http.query import PLAIN
 
 HEADER = "Idempotency-Key"
+HEADER_META = "HTTP_IDEMPOTENCY_KEY"
 
 
 def documented(description: str, *, max_length: int = 200) -> dict[str, Any]:
@@ -26,9 +27,14 @@ def digest_of(request: BaseModel) -> str:
     return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
+def digest(*said: Any) -> str:
+    """As ``digest_of``, of JSON values that were not read into one model."""
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
 def key_of(request: HttpRequest, *, max_length: int = 200) -> str | None:
     """Past ninja and ``request.headers``, which would copy every header for the sake of this one."""
-    key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    key: str | None = request.META.get(HEADER_META)
     if key is not None and not 0 < len(key) <= max_length:
         message = f"has {len(key)} characters and may have 1 to {max_length}"
         raise InvalidJob([{"field": HEADER, "message": message}])

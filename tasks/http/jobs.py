@@ -2,15 +2,14 @@
 
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
 from ninja.errors import AuthorizationError
 from pydantic import AwareDatetime, Field
 
 from tasks.dead_letters.masking import Mask
-from tasks.dispatch import enqueue
-from tasks.http import body, freshness, idempotency, paging, query, waiting
+from tasks.http import accepting, body, freshness, idempotency, paging, query, waiting
+from tasks.http.accepting import answer_accepted, enqueue_for
 from tasks.http.access import allowed, caller_of, may
 from tasks.http.masking import mask_for
 from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
@@ -40,44 +39,14 @@ class JobsQuery(PageQuery):
     response={200: JobOut, 202: JobOut},
     auth=allowed("jobs.enqueue"),
     summary="Accept a job",
-    openapi_extra={
-        "parameters": [
-            *idempotency.documented("The same key and body answer with the same job. Your keys are yours alone.")[
-                "parameters"
-            ],
-            waiting.documented(),
-        ],
-        **body.documented(JobIn),
-    },
+    openapi_extra=accepting.documented(JobIn),
 )
 def create_job(request: HttpRequest) -> HttpResponse:
     """The job is durable when this answers, whether or not the broker can be reached. 200 says that it has ended by
     then, however it did (`state`): only who prefers to wait is answered so."""
-    job, key, caller = body.read(request, JobIn), idempotency.key_of(request), caller_of(request)
-    accepted = enqueue(
-        job.task,
-        job.payload,
-        priority=job.priority,
-        delay_seconds=job.delay_seconds,
-        run_at=job.run_at,
-        expires_at=job.expires_at,
-        correlation_id=job.correlation_id,
-        metadata=job.metadata,
-        idempotency_key=key,
-        idempotency_owner=caller if key else "",
-        idempotency_digest=idempotency.digest_of(job) if key else "",
-        requested_by=caller,
-    )
-    location, seconds = f"/api/v1/jobs/{accepted.pk}", waiting.asked_seconds(request)
-    waited = waiting.wait(accepted, seconds)
-    known = _latest(accepted) if waited else accepted
-    response = answer(
-        shown(known, mask_for(request, known)), status=200 if waited and known.is_final else 202, location=location
-    )
-    if waited:
-        waiting.tell(response, seconds)
-    freshness.set_retry_after(response, known)
-    return response
+    job = body.read(request, JobIn)
+    digest = idempotency.digest_of(job) if idempotency.HEADER_META in request.META else ""
+    return answer_accepted(request, enqueue_for(request, job.task, job.payload, job, digest=digest))
 
 
 @router.get(
@@ -133,11 +102,3 @@ def readable_job(request: HttpRequest, job_id: UUID) -> Job:
 def _mask_of_texts(request: HttpRequest, job: Job) -> Mask | None:
     """Most jobs of a list say nothing that could quote their payload, which then need not be read."""
     return mask_for(request, job) if job.error or job.progress_note else None
-
-
-def _latest(accepted: Job) -> Job:
-    """The job as it is by now; as it was, where the database is away: it was accepted all the same."""
-    try:
-        return Job.objects.filter(pk=accepted.pk).first() or accepted
-    except (OperationalError, InterfaceError):
-        return accepted

@@ -28,19 +28,28 @@ Moment = Annotated[datetime, BeforeValidator(_text)]
 """Not a number, which would be seconds to some and milliseconds to others."""
 
 
-class JobIn(BaseModel, extra="forbid"):
-    task: str = Field(max_length=200, examples=["email.send"])
-    payload: dict[str, Any] = Field(
-        default_factory=dict,
-        description="What the task's schema asks for.",
-        examples=[{"to": ["ann@example.com"], "subject": "Hello", "text": "It works."}],
-    )
+class JobOptions(BaseModel, extra="forbid"):
+    """When and how a job runs: what every door that accepts one takes beside the work itself."""
+
     priority: Literal["normal", "high"] = "normal"
     delay_seconds: float | None = Field(None, ge=0, allow_inf_nan=False, strict=True)
     run_at: Moment | None = Field(None, description="With a time zone. Instead of delay_seconds.")
     expires_at: Moment | None = Field(None, description="Not begun by then, the job is buried.")
     correlation_id: str = Field("", max_length=200, pattern=PLAIN)
     metadata: dict[str, Any] = Field(default_factory=dict, description="Yours; at most 16 KiB of JSON.")
+
+
+class _Work(BaseModel):
+    task: str = Field(max_length=200, examples=["email.send"])
+    payload: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What the task's schema asks for.",
+        examples=[{"to": ["ann@example.com"], "subject": "Hello", "text": "It works."}],
+    )
+
+
+class JobIn(JobOptions, _Work):
+    """Any task, by its name."""
 
 
 class Progress(TypedDict):

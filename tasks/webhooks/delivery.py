@@ -2,13 +2,11 @@
 only 410, "gone", ends it at once. What can not be delivered is a dead letter, and can be replayed like any other."""
 
 import math
-import ssl
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -21,7 +19,7 @@ from tasks.dispatch import JobRequest, prepare, store
 from tasks.errors import JobCancelled, PermanentError, RetryLater, TargetRefused
 from tasks.models import Job, WebhookDelivery, WebhookEndpoint
 from tasks.retry import RetryPolicy
-from tasks.webhooks import guard, signing
+from tasks.webhooks import guard, pinned, signing
 from tasks.webhooks.messages import Message, body_of
 
 TASK = "platform.deliver_webhook"
@@ -30,9 +28,6 @@ RETRY = RetryPolicy(max_attempts=19, base_seconds=10, cap_seconds=6 * 3600)
 """Over about a day: the waits add up to 24 hours on average, and to twice that at most."""
 LONGEST_WISH_SECONDS = 24 * 3600.0
 
-CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 10.0
-MOST_ADDRESSES = 3
 MOST_READ = 4096
 """Bytes of an answer that are read, at most: only its status counts, and somebody else decides how long it is."""
 GONE = 410
@@ -135,43 +130,15 @@ def wish_of(retry_after: str, *, now: datetime | None = None) -> float | None:
 
 
 def _post(target: guard.Target, body: bytes, headers: dict[str, str]) -> tuple[int, httpx.Headers]:
-    """To the first address that takes a connection. Only a connection that was never made may be tried elsewhere."""
-    error: httpx.HTTPError | None = None
-    for address in target.addresses[:MOST_ADDRESSES]:
-        try:
-            return _post_to(address, target.url, body, headers)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as failure:
-            error = failure
-    raise error or httpx.ConnectError("its name has no address")
-
-
-def _post_to(address: str, url: httpx.URL, body: bytes, headers: dict[str, str]) -> tuple[int, httpx.Headers]:
-    host = url.raw_host.decode("ascii").strip("[]")
-    timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-    # No proxy of the environment: it would resolve the name by itself, and past the guard.
-    with (
-        httpx.Client(verify=_tls(), timeout=timeout, trust_env=False, follow_redirects=False) as client,
-        client.stream(
-            "POST",
-            url.copy_with(host=address),
-            content=body,
-            headers={
-                **headers,
-                "host": url.netloc.decode("ascii"),
-                "content-type": "application/json",
-                "user-agent": "task-platform-webhooks/1",
-                "accept-encoding": "identity",  # a small answer may unpack to a large one
-            },
-            extensions={"sni_hostname": host},  # whom the certificate must be for, whatever address was taken
-        ) as answer,
-    ):
+    headers = {**headers, "content-type": "application/json", "user-agent": "task-platform-webhooks/1"}
+    with pinned.request("POST", target, headers=headers, content=body) as answer:
         _read(answer.iter_raw(MOST_READ))
         return answer.status_code, answer.headers
 
 
 def _read(chunks: Iterable[bytes]) -> None:
     """A little of an answer, so that its sender need not see a broken connection; none of it is kept."""
-    end, size = time.monotonic() + ANSWER_SECONDS, 0
+    end, size = time.monotonic() + pinned.SILENCE_SECONDS, 0
     try:
         for chunk in chunks:
             size += len(chunk)
@@ -179,9 +146,3 @@ def _read(chunks: Iterable[bytes]) -> None:
                 return
     except httpx.HTTPError:
         return  # its status has come, and counts
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    """Read once a process. SSL_CERT_FILE names authorities of one's own, in place of the public ones."""
-    return httpx.create_ssl_context()

@@ -1,4 +1,4 @@
-"""Where a webhook may go. Somebody else chooses the address, and we stand inside the network that it must not reach.
+"""Where our requests may go. Somebody else chooses the address, and we stand inside the network that it must not reach.
 
 A name is resolved once: every address of the answer must be allowed, and the connection goes to one of just these, so
 that a name which means something else a moment later (DNS rebinding) is of no use.
@@ -47,7 +47,7 @@ def target(url: str) -> Target:
     addresses = _resolve(checked.raw_host.decode("ascii").strip("[]"), checked.port or PORTS[checked.scheme])
     for address in addresses:
         if why := refusal(ipaddress.ip_address(address)):
-            raise TargetRefused(f"{checked.host} leads to {address}, {why}: webhooks go to public addresses only")
+            raise TargetRefused(f"{checked.host} leads to {address}, {why}: only public addresses are called")
     return Target(checked, addresses)
 
 

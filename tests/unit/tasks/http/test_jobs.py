@@ -8,7 +8,7 @@ from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
-from tasks.http import jobs
+from tasks.http import accepting
 from tasks.http.problems import PROBLEM_TYPES
 from tasks.models import ApiToken, Job
 
@@ -131,14 +131,14 @@ def test_a_database_that_is_away_is_told_as_such(send, monkeypatch):
     def away(*_, **__):
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(jobs, "enqueue", away)
+    monkeypatch.setattr(accepting, "enqueue", away)
     response = send(GOOD)
     problem(response, 503, "unavailable")
     assert int(response["Retry-After"]) > 0
 
 
 def test_a_crash_is_a_problem_too(send, client, monkeypatch):
-    monkeypatch.setattr(jobs, "enqueue", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(accepting, "enqueue", lambda *_, **__: 1 / 0)
     client.raise_request_exception = False
     problem(send(GOOD), 500, "internal")
 

@@ -15,7 +15,7 @@ from standardwebhooks.webhooks import Webhook
 from tasks.context import JobContext
 from tasks.errors import JobCancelled, PermanentError, RetryLater
 from tasks.models import WebhookDelivery, WebhookEndpoint
-from tasks.webhooks import delivery, endpoints
+from tasks.webhooks import delivery, endpoints, pinned
 from tests.receiver import Receiver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("outbox")]
@@ -230,12 +230,12 @@ def certificate(tmp_path_factory):
 @pytest.fixture
 def tls_receiver(certificate, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "certificate.pem"))
-    delivery._tls.cache_clear()
+    pinned._tls.cache_clear()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "certificate.pem", certificate / "key.pem")
     with Receiver(tls=context) as receiver:
         yield receiver
-    delivery._tls.cache_clear()
+    pinned._tls.cache_clear()
 
 
 def test_the_certificate_must_be_for_the_name_though_the_address_is_pinned(add, tls_receiver, names):
