@@ -70,6 +70,15 @@ def _origins(values: list[str]) -> list[str]:
     return values
 
 
+def _providers(values: list[SecretStr]) -> list[SecretStr]:
+    for value in values:
+        if "://" not in value.get_secret_value():
+            raise ValueError("holds an address without a scheme; write it like twilio://sid:token@from")
+    if not values:
+        raise ValueError("names no provider; file:// writes to var/outbox")
+    return values
+
+
 class Env(BaseSettings):
     """Every variable of the platform, with a default that suits a laptop where one can exist."""
 
@@ -124,6 +133,18 @@ class Env(BaseSettings):
         "file://",
         description="Where e-mail goes: `smtp://`, `smtp+tls://` (STARTTLS) or `smtps://` user:password@host; "
         "`file://` writes to var/outbox/email.",
+    )
+    sms_urls: Annotated[list[SecretStr], NoDecode, BeforeValidator(_split), AfterValidator(_providers)] = Field(
+        ["file://"],
+        validate_default=True,
+        description="Where SMS go: an address of Apprise without recipients, like `twilio://sid:token@from`. "
+        "Several, separated by commas, are tried in turn; `file://` writes to var/outbox/sms.",
+    )
+    push_urls: Annotated[list[SecretStr], NoDecode, BeforeValidator(_split), AfterValidator(_providers)] = Field(
+        ["file://"],
+        validate_default=True,
+        description="Where push messages go, as with SMS_URLS: `ntfys://host`, `pover://user@token`; "
+        "`file://` writes to var/outbox/push.",
     )
     default_from_email: str = Field("platform@localhost", description="Sender of e-mail that names none.")
 

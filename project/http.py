@@ -4,6 +4,7 @@ from django.http import Http404, HttpRequest
 from ninja import Router
 
 from media.http import router as images
+from notifications.http import router as notifications
 from project.openapi import Api
 from project.problems import add_problem_handlers
 from reports.http import router as reports
@@ -47,6 +48,7 @@ for router in (
     decisions,
     batches,
     catalogue,
+    notifications,
     reports,
     images,
     dead_letters,

@@ -143,6 +143,9 @@ STORAGES = {
 
 vars().update(email_settings(env.email_url, outbox=VAR_DIR / "outbox/email"))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.default_from_email
+SMS_URLS = [url.get_secret_value() for url in env.sms_urls]
+PUSH_URLS = [url.get_secret_value() for url in env.push_urls]
+OUTBOX_DIR = VAR_DIR / "outbox"
 EMAIL_SUBJECT_PREFIX = "[Task platform] "
 ADMINS = [(address, address) for address in env.admins]
 

@@ -10,7 +10,7 @@ from tasks.dispatch import enqueue
 from tasks.http import body, freshness, idempotency, waiting
 from tasks.http.access import caller_of
 from tasks.http.masking import mask_for
-from tasks.http.schemas import JobOptions, answer, shown
+from tasks.http.schemas import JobOptions, answer, payload_of, shown
 from tasks.models import Job
 
 
@@ -30,8 +30,7 @@ def accept_payload(request: HttpRequest, task: str, model: type[JobOptions]) -> 
     given = body.read(request, model)
     # The digest is of what was said: defaults like "today" are another day's tomorrow.
     digest = idempotency.digest(task, body.parsed(request))
-    payload = given.model_dump(mode="json", exclude=set(JobOptions.model_fields), exclude_unset=True)
-    return answer_accepted(request, enqueue_for(request, task, payload, given, digest=digest))
+    return answer_accepted(request, enqueue_for(request, task, payload_of(given), given, digest=digest))
 
 
 def enqueue_for(request: HttpRequest, task: str, payload: dict[str, Any], options: JobOptions, *, digest: str) -> Job:

@@ -1,5 +1,7 @@
 """/jobs/batch: accept many at once, refuse some of them. /batches: how far they are."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,11 +15,11 @@ from tasks.batches import store_batch
 from tasks.dispatch import JobRequest, prepare
 from tasks.errors import InvalidJob
 from tasks.http import body, idempotency, paging, query
-from tasks.http.access import allowed
+from tasks.http.access import allowed, caller_of
 from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
 from tasks.http.problems import description, of_invalid_job, respond
 from tasks.http.query import PLAIN
-from tasks.http.schemas import BatchOut, BatchSummary, JobIn, answer, shown_batch, summary_of_batch
+from tasks.http.schemas import BatchOut, BatchSummary, JobIn, JobOptions, answer, shown_batch, summary_of_batch
 from tasks.http.visibility import visible
 from tasks.insertion import NewJob
 from tasks.models import Batch
@@ -56,24 +58,51 @@ class BatchAnswer(TypedDict):
     rejected: list[Rejected]
 
 
+def documented(model: type[BaseModel]) -> dict[str, Any]:
+    """For ``openapi_extra`` of an operation that reads ``model`` and accepts many jobs."""
+    keys = idempotency.documented("The same key and body answer with the same batch and jobs.", max_length=MAX_KEY)
+    return {**keys, **body.documented(model)}
+
+
 @router.post(
     "/jobs/batch",
     response={202: BatchAnswer},
     auth=allowed("jobs.enqueue"),
     summary=f"Accept up to {MOST_JOBS:,} jobs",
-    openapi_extra={
-        **idempotency.documented("The same key and body answer with the same batch and jobs.", max_length=MAX_KEY),
-        **body.documented(BatchIn),
-    },
+    openapi_extra=documented(BatchIn),
 )
 def create_batch(request: HttpRequest) -> HttpResponse:
     """The accepted jobs are durable when this answers. Where every job is refused, the answer is a problem whose
     ``rejected`` says why, and there is no batch."""
     given = body.read(request, BatchIn)
+
+    def work(item: Any) -> Work:
+        job = BatchJobIn.model_validate(item)
+        return Work(job.task, job.payload, job, idempotency.digest_of(job), job.idempotency_key)
+
+    return accept_many(request, given.name, given.jobs, work, member="jobs")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One job of many that were sent together. ``key`` is its own Idempotency-Key, beside that of them all."""
+
+    task: str
+    payload: dict[str, Any]
+    options: JobOptions
+    digest: str
+    key: str | None = None
+
+
+def accept_many(
+    request: HttpRequest, name: str, items: Sequence[Any], work: Callable[[Any], Work], *, member: str
+) -> HttpResponse:
+    """Accept a batch of what ``work`` makes of each of ``items``, the body's ``member``, and refuse those of which it
+    raises a ValidationError. The answer is a BatchAnswer; a problem where none is accepted."""
     key = idempotency.key_of(request, max_length=MAX_KEY)
-    caller: str = request.auth  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
+    caller = caller_of(request)
     batch = Batch(
-        name=given.name,
+        name=name,
         requested_by=caller,
         idempotency_key=key,
         idempotency_owner=caller if key else "",
@@ -81,20 +110,21 @@ def create_batch(request: HttpRequest) -> HttpResponse:
     )
     prepared: dict[int, NewJob] = {}
     rejected: dict[int, dict[str, Any]] = {}
-    for index, item in enumerate(given.jobs):
+    for index, item in enumerate(items):
+        place = f"{request.path}#/{member}/{index}"
         try:
-            prepared[index] = prepare(_request(BatchJobIn.model_validate(item), index, batch))
+            prepared[index] = prepare(_request(work(item), index, batch))
         except ValidationError as error:
-            rejected[index] = description("invalid", _place(request, index), errors=_errors(error))
+            rejected[index] = description("invalid", place, errors=_errors(error))
         except InvalidJob as error:
-            rejected[index] = of_invalid_job(error, _place(request, index))
+            rejected[index] = of_invalid_job(error, place)
     batch, answers = store_batch(batch, list(prepared.values()))
     accepted: list[Accepted] = []
     for index, stored in zip(prepared, answers, strict=True):
         if isinstance(stored, UUID):
             accepted.append({"index": index, "id": stored, "location": f"/api/v1/jobs/{stored}"})
         else:
-            rejected[index] = of_invalid_job(stored, _place(request, index))
+            rejected[index] = of_invalid_job(stored, f"{request.path}#/{member}/{index}")
     refusals = [{"index": index, "problem": rejected[index]} for index in sorted(rejected)]
     if not accepted:
         none = "none of the jobs was accepted; `rejected` says why"
@@ -130,27 +160,24 @@ def readable_batch(request: HttpRequest, batch_id: UUID) -> Batch:
     return batch
 
 
-def _request(job: BatchJobIn, index: int, batch: Batch) -> JobRequest:
+def _request(work: Work, index: int, batch: Batch) -> JobRequest:
     of_batch = f"{batch.idempotency_key}/{index}" if batch.idempotency_key else None
+    options = work.options
     return JobRequest(
-        task=job.task,
-        payload=job.payload,
-        priority=job.priority,
-        delay_seconds=job.delay_seconds,
-        run_at=job.run_at,
-        expires_at=job.expires_at,
-        idempotency_key=job.idempotency_key or of_batch,
+        task=work.task,
+        payload=work.payload,
+        priority=options.priority,
+        delay_seconds=options.delay_seconds,
+        run_at=options.run_at,
+        expires_at=options.expires_at,
+        idempotency_key=work.key or of_batch,
         idempotency_owner=batch.requested_by,
-        idempotency_digest=idempotency.digest_of(job),
-        correlation_id=job.correlation_id,
+        idempotency_digest=work.digest,
+        correlation_id=options.correlation_id,
         requested_by=batch.requested_by,
-        metadata=job.metadata,
+        metadata=options.metadata,
         batch=batch,
     )
-
-
-def _place(request: HttpRequest, index: int) -> str:
-    return f"{request.path}#/jobs/{index}"
 
 
 def _errors(error: ValidationError) -> list[dict[str, str]]:

@@ -166,6 +166,11 @@ def shown_batch(batch: Batch, counts: Mapping[str, int] | None = None) -> BatchO
     }
 
 
+def payload_of(given: JobOptions) -> dict[str, Any]:
+    """The members of ``given`` that are no options: the payload, where a task's model was made an operation's body."""
+    return given.model_dump(mode="json", exclude=set(JobOptions.model_fields), exclude_unset=True)
+
+
 def answer(body: Any, *, status: int = 200, location: str = "") -> HttpResponse:
     """``body`` as JSON. Ninja would validate it first, which costs more than all else that a request needs."""
     headers = {"Location": location} if location else None

@@ -14,6 +14,8 @@ from tests.acceptance.seeing import ended
 from tests.receiver import Received, Receiver
 from tests.waiting import wait_for
 
+OWNER = "webhooks"
+"""Of the jobs that are told: workers may still end those of other tests."""
 ALLOWED = {"WEBHOOK_ALLOW_HTTP": "true", "WEBHOOK_ALLOW_PRIVATE": "true"}
 
 
@@ -32,11 +34,11 @@ def environment(settings: Any) -> dict[str, str]:
 
 @pytest.fixture
 def listen(platform: Any, receiver: Receiver) -> Iterator[Callable[..., tuple[WebhookEndpoint, str]]]:
-    """An endpoint at the receiver, gone again after the test."""
+    """An endpoint at the receiver, told of this test's own jobs, and gone again after it."""
     added: list[WebhookEndpoint] = []
 
     def make(*events: str, **given: Any) -> tuple[WebhookEndpoint, str]:
-        endpoint, secret = endpoints.add(url=receiver.url, events=events, hears_all=True, requested_by="test", **given)
+        endpoint, secret = endpoints.add(url=receiver.url, events=events, requested_by=OWNER, **given)
         added.append(endpoint)
         return endpoint, secret
 
@@ -62,7 +64,7 @@ def test_nothing_is_lost_though_half_of_the_answers_fail_and_a_worker_is_killed(
     receiver.answer = every_second_fails
     first = start_worker("-c", "2", **environment)
     start_worker("-c", "2", **environment)
-    batch = enqueue_many("probe.echo", [{"text": str(number)} for number in range(200)])
+    batch = enqueue_many("probe.echo", [{"text": str(number)} for number in range(200)], requested_by=OWNER)
     wait_for(lambda: len(receiver.received) >= 40, "the first of them")
     first.kill()
     wait_for(lambda: delivered(endpoint) == ["succeeded"] * 201, "every event to be taken", 120)
@@ -80,9 +82,9 @@ def test_nothing_is_lost_though_half_of_the_answers_fail_and_a_worker_is_killed(
     for received in receiver.received:
         Webhook(old).verify(received.body, received.headers)
 
-    _, new = endpoints.rotate(endpoint.pk, requested_by="test")
+    _, new = endpoints.rotate(endpoint.pk, requested_by=OWNER)
     before = len(receiver.received)
-    ended(enqueue("probe.echo", {"text": "after the rotation"}))
+    ended(enqueue("probe.echo", {"text": "after the rotation"}, requested_by=OWNER))
     wait_for(lambda: len(receiver.received) > before, "a message that both secrets sign")
     for secret in (old, new):
         Webhook(secret).verify(receiver.received[-1].body, receiver.received[-1].headers)
@@ -96,14 +98,14 @@ def test_an_endpoint_that_is_gone_is_told_nothing_more(
     start_worker("-c", "1", **environment)
     endpoint, _ = listen("job.dead")
     receiver.replies(410)
-    dead = enqueue("probe.fail", {"how": "permanent", "failures": 9})
+    dead = enqueue("probe.fail", {"how": "permanent", "failures": 9}, requested_by=OWNER)
     assert ended(dead) == ["dead"]
     wait_for(lambda: delivered(endpoint) == ["dead"], "the dead letter of the delivery")
     endpoint.refresh_from_db()
     assert endpoint.disabled_why == "it answered 410, gone"
     (received,) = receiver.received
     assert received.message["data"]["error"] == "PermanentError: asked to fail for good"
-    ended(enqueue("probe.fail", {"how": "permanent", "failures": 9}))
+    ended(enqueue("probe.fail", {"how": "permanent", "failures": 9}, requested_by=OWNER))
     assert len(delivered(endpoint)) == 1
 
 
@@ -112,7 +114,7 @@ def test_a_worker_that_may_not_go_to_private_addresses_does_not(
 ):
     start_worker("-c", "1", SECRET_KEY=settings.SECRET_KEY, WEBHOOK_ALLOW_HTTP="true")
     endpoint, _ = listen("job.succeeded")
-    ended(enqueue("probe.echo", {"text": "x"}))
+    ended(enqueue("probe.echo", {"text": "x"}, requested_by=OWNER))
     wait_for(lambda: delivered(endpoint) == ["retrying"], "the attempt")
     error = WebhookDelivery.objects.get(endpoint=endpoint).job.error
     assert "127.0.0.1 leads to 127.0.0.1, this host itself" in error
