@@ -77,13 +77,13 @@ class Api(NinjaAPI):
         for name, scheme in components["securitySchemes"].items():
             scheme["description"] = _SCHEMES[name]
         for address, operations in schema["paths"].items():
-            for operation in operations.values():
-                _complete(operation, address)
+            for method, operation in operations.items():
+                _complete(operation, address, method)
         schema["paths"] = _hoisted(schema["paths"], components["schemas"])
         return schema
 
 
-def _complete(operation: dict[str, Any], address: str) -> None:
+def _complete(operation: dict[str, Any], address: str, method: str) -> None:
     """Add the problems that an operation like this can answer with, and the headers of its answers."""
     answers = operation["responses"]
     is_guarded, takes = bool(operation.get("security")), operation.get("parameters", [])
@@ -102,7 +102,7 @@ def _complete(operation: dict[str, Any], address: str) -> None:
         found.add(422)
     if any(parameter["name"] == "Idempotency-Key" for parameter in takes):
         answers.setdefault(409, _ref("responses", "still-running"))
-    if address.endswith(("/cancel", "/replay")):
+    if method != "get" and "{" in address:  # what is there may be in no state for it
         answers.setdefault(409, _ref("responses", "conflict"))
     for status in sorted(found):
         answers.setdefault(status, _ref("responses", "malformed" if status == 400 else slug_of(status)))

@@ -5,7 +5,7 @@ from uuid import UUID
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
 from ninja.errors import AuthorizationError
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from tasks.dead_letters.masking import Mask
 from tasks.http import accepting, body, freshness, idempotency, paging, query, waiting
@@ -13,7 +13,7 @@ from tasks.http.accepting import answer_accepted, enqueue_for
 from tasks.http.access import allowed, caller_of, may
 from tasks.http.masking import mask_for
 from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
-from tasks.http.query import Text
+from tasks.http.query import Moment, Text
 from tasks.http.schemas import JobIn, JobOut, JobSummary, answer, shown, summary
 from tasks.http.visibility import visible
 from tasks.job_lists import JobFilter, list_jobs
@@ -30,8 +30,8 @@ class JobsQuery(PageQuery):
     batch: UUID | None = None
     correlation_id: Text | None = None
     requested_by: Text | None = Field(None, description="Yourself, unless you may see the jobs of others.")
-    created_after: AwareDatetime | None = Field(None, description="This moment included.")
-    created_before: AwareDatetime | None = Field(None, description="This moment not included.")
+    created_after: Moment | None = Field(None, description="This moment included.")
+    created_before: Moment | None = Field(None, description="This moment not included.")
 
 
 @router.post(

@@ -4,7 +4,7 @@ from typing import Annotated, Any, TypeVar
 
 from django.http import HttpRequest
 from ninja.errors import ValidationError as InvalidRequest
-from pydantic import BaseModel, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, StringConstraints, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -12,6 +12,16 @@ PLAIN = r"^[^\x00-\x1f\x7f]*$"
 """Text without control characters: no database, header or log has room for them."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PLAIN)]
+
+
+def _written(value: object) -> object:
+    if isinstance(value, str) and "-" not in value.strip()[1:]:
+        raise ValueError("is a moment with its time zone, like 2026-01-31T08:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+"""Not a number, which would be seconds to some and milliseconds to others."""
 
 
 def documented(model: type[BaseModel]) -> list[dict[str, Any]]:

@@ -29,7 +29,9 @@ class EndpointIn(BaseModel, extra="forbid"):
     events: list[EventName] = Field(min_length=1, description="What it is told of.")
     tasks: list[str] = Field([], max_length=100, description="Only jobs of these tasks; empty: of all.")
     description: str = Field("", max_length=200, description="For people.")
-    hears_all: bool = Field(False, description="Of everybody's jobs and not only of yours; takes webhooks:all.")
+    hears_all: bool = Field(
+        False, strict=True, description="Of everybody's jobs and not only of yours; takes webhooks:all."
+    )
 
 
 class EndpointChange(BaseModel, extra="forbid"):

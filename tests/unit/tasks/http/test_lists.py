@@ -236,3 +236,9 @@ def test_postgresql_reads_no_whole_table_for_a_list(everyone, filters, index, mo
     plans = [plan_of(query["sql"]) for query in asked.captured_queries if 'FROM "tasks_job"' in query["sql"]]
     assert index in "\n".join(plans)
     assert "Seq Scan" not in "\n".join(plans)
+
+
+@pytest.mark.parametrize("moment", ["0.5", "1764000000", "-5", "now", "2026-01-31T08:00:00"])
+def test_a_moment_is_written_as_one_with_its_time_zone(caller, moment):
+    response = caller().get(f"/api/v1/jobs?created_before={moment}")
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "created_before")
