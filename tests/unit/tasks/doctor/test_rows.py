@@ -171,7 +171,7 @@ def test_a_worker_on_a_host_with_another_time_is_found(seconds, found):
         ("prefork", ["work-queue"], 0),
         ("thread", ["work-queue"], 1),
         ("solo", ["report-queue"], 1),
-        ("thread", ["sms-queue"], 0),  # no task comes there
+        ("thread", ["request-queue"], 0),  # no task comes there
         ("", ["work-queue"], 0),  # a worker of an older build, which does not tell
     ],
 )
