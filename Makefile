@@ -1,6 +1,6 @@
 PRIVATE = python3 -m compose.private
 
-.PHONY: help up test demo chaos bench lint lock clean
+.PHONY: help up test demo chaos bench lint openapi lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
@@ -23,6 +23,9 @@ bench: ## measure us beside our peers, in half an hour; QUICK=1 takes 3 minutes,
 
 lint: ## check style, types, imports and the compose files
 	@$(PRIVATE) lint
+
+openapi: ## write docs/openapi.json anew, after a change of the API
+	@$(PRIVATE) openapi
 
 lock: ## lock requirements/*.in with hashes; ARGS=--upgrade takes new versions (maintainers)
 	@$(PRIVATE) lock $(ARGS)

@@ -11,8 +11,9 @@ class Image(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     job_id = models.UUIDField("job", unique=True)
+    requested_by = models.CharField(max_length=200, blank=True, help_text="Who asked for the job.")
     attempt = models.PositiveIntegerField(help_text="The attempt of the job that made the variants.")
-    source = models.CharField(max_length=500, help_text="Name of the uploaded file in the default storage.")
+    source = models.CharField(max_length=500, help_text="Name of the uploaded file in the default storage, or its URL.")
     format = models.CharField(max_length=10)
     width_px = models.PositiveIntegerField("width (px)")
     height_px = models.PositiveIntegerField("height (px)")
@@ -21,6 +22,7 @@ class Image(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        indexes = [models.Index(fields=["requested_by", "id"], name="image_by_owner")]
 
     def __str__(self) -> str:
         return self.source.rpartition("/")[2]
@@ -43,6 +45,12 @@ class Variant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}, {self.format}"
+
+    @property
+    def address(self) -> str:
+        """Where whoever asked for the job sees it, by the HTTP API."""
+        suffix = "jpg" if self.format == "jpeg" else self.format
+        return f"/api/v1/images/{self.image_id}/variants/{self.name}.{suffix}"
 
     @property
     def url(self) -> str:

@@ -10,7 +10,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from media import imaging
 from media.models import Image, Variant
 from media.variants import VARIANTS
-from tasks.api import PermanentError
+from tasks.api import PermanentError, download
 
 MAX_SOURCE_BYTES = 100 * 1024 * 1024
 
@@ -18,14 +18,18 @@ BeforeVariant = Callable[[int, int, str], None]
 """Told (variants made, variants wanted, what comes next); may raise to stop."""
 
 
-def process(source: str, *, job_id: UUID, attempt: int, before_variant: BeforeVariant) -> Image:
-    """The stored file ``source`` as an Image with its variants. A later attempt of a job replaces an earlier one's.
+def process(
+    source: str, *, job_id: UUID, attempt: int, before_variant: BeforeVariant, url: str = "", requested_by: str = ""
+) -> Image:
+    """The stored file ``source``, or what ``url`` answers with, as an Image with its variants.
+    A later attempt of a job replaces an earlier one's.
 
     Files are written first and rows last, so there is never a row without its file. Raises PermanentError when the
-    file is missing, too large or no picture.
+    file is missing, too large or no picture, and what ``download`` raises.
     """
     before_variant(0, len(VARIANTS), "reading")
-    data = _fetch(source)
+    data = download(url, most_bytes=MAX_SOURCE_BYTES) if url else _fetch(source)
+    source = source or url
     made: list[Variant] = []
     try:
         picture = imaging.read(data, VARIANTS)
@@ -34,6 +38,7 @@ def process(source: str, *, job_id: UUID, attempt: int, before_variant: BeforeVa
             before_variant(len(made), len(VARIANTS), str(made[-1]))
         image = Image(
             job_id=job_id,
+            requested_by=requested_by,
             attempt=attempt,
             source=source,
             format=picture.format,

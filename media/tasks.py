@@ -1,19 +1,26 @@
 """The door for image work."""
 
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from media import services
-from tasks.api import JobContext, RetryPolicy, StoredFile, task
+from tasks.api import JobContext, RetryPolicy, StoredFile, check_url, task
 
 
 class ImagePayload(BaseModel):
     source: StoredFile = Field(
+        "",
         title="Picture",
         description="An uploaded AVIF, BMP, GIF, JPEG, PNG, TIFF or WebP file, of at most 50 million pixels.",
-        min_length=1,
+        max_length=500,
+    )
+    url: str = Field(
+        "",
+        title="Address",
+        description="Instead of a file: fetched by https, from a public address, without redirects.",
         max_length=500,
     )
 
@@ -25,6 +32,19 @@ class ImagePayload(BaseModel):
         if ".." in PureWindowsPath(name).parts:  # it splits at both kinds of slash
             raise ValueError('must not leave the storage: ".." is not allowed')
         return name
+
+    @field_validator("url")
+    @classmethod
+    def _may_be_called(cls, url: str) -> str:
+        return check_url(url) if url else url
+
+    @model_validator(mode="after")
+    def _is_one_picture(self) -> Self:
+        if bool(self.source) == bool(self.url):
+            fault = PydanticCustomError("one_picture", "give a source or a url, and not both")  # named by its field
+            details = InitErrorDetails(type=fault, loc=("source",), input=self.source)
+            raise ValidationError.from_exception_data(type(self).__name__, [details])
+        return self
 
 
 @task(
@@ -43,7 +63,12 @@ def process(payload: ImagePayload, context: JobContext) -> dict[str, Any]:
         context.progress(done, total, note)
 
     image = services.process(
-        payload.source, job_id=context.job_id, attempt=context.attempt, before_variant=before_variant
+        payload.source,
+        url=payload.url,
+        job_id=context.job_id,
+        requested_by=context.requested_by,
+        attempt=context.attempt,
+        before_variant=before_variant,
     )
     return {
         "image_id": str(image.pk),
@@ -60,7 +85,7 @@ def process(payload: ImagePayload, context: JobContext) -> dict[str, Any]:
                 "width_px": variant.width_px,
                 "height_px": variant.height_px,
                 "size_bytes": variant.size_bytes,
-                "url": variant.url,
+                "url": variant.address,
             }
             for variant in image.variants.all()
         ],

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from email.utils import parseaddr
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -13,8 +13,12 @@ from django.utils.encoding import punycode
 
 from notifications.channels.base import AllRefused, Channel, Receipt
 from notifications.channels.email import Email
+from notifications.channels.text import Text
 from notifications.plain_text import text_from_html
 from tasks.api import PermanentError, RetryLater
+
+Sendable = TypeVar("Sendable", Email, Text)
+"""A message that knows whom it is for: ``recipients``."""
 
 Once = Callable[[str, Callable[[], Any]], Any]
 """JobContext.once: do it unless an earlier attempt did, and return what it returned."""
@@ -36,8 +40,8 @@ def compose(*, job_id: UUID, to: Sequence[str], cc: Sequence[str], subject: str,
     )
 
 
-def deliver(email: Email, channel: Channel[Email], once: Once) -> Receipt:
-    """Send ``email`` to each recipient exactly once, over as many attempts as it takes.
+def deliver(message: Sendable, channel: Channel[Sendable], once: Once) -> Receipt:
+    """Send ``message`` to each recipient exactly once, over as many attempts as it takes.
 
     A server may accept some recipients and put others off. Each round is remembered by ``once``, so that a later
     attempt, or a replay, sends only to those still waiting. Recipients refused for good beside accepted ones are no
@@ -46,10 +50,10 @@ def deliver(email: Email, channel: Channel[Email], once: Once) -> Receipt:
     accepted: list[str] = []
     refused: dict[str, str] = {}
     for number in count(1):
-        waiting = tuple(address for address in email.recipients if address not in accepted and address not in refused)
+        waiting = tuple(address for address in message.recipients if address not in accepted and address not in refused)
         if not waiting:
             break
-        effect = partial(_send, channel, replace(email, recipients=waiting))
+        effect = partial(_send, channel, replace(message, recipients=waiting))
         try:
             # Those put off are asked about again at once, which settles "too many recipients"; a greylist raises.
             done = once("send" if number == 1 else f"send {number}", effect)
@@ -66,5 +70,5 @@ def deliver(email: Email, channel: Channel[Email], once: Once) -> Receipt:
     return Receipt(accepted=accepted, refused=refused)
 
 
-def _send(channel: Channel[Email], email: Email) -> dict[str, Any]:
-    return asdict(channel.send(email))
+def _send(channel: Channel[Sendable], message: Sendable) -> dict[str, Any]:
+    return asdict(channel.send(message))

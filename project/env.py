@@ -58,18 +58,48 @@ def _nodes(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _origins(values: list[str]) -> list[str]:
+    for value in values:
+        address = _address(value)
+        if (
+            address.scheme not in ("http", "https")
+            or not address.hostname
+            or value != f"{address.scheme}://{address.netloc}"
+        ):
+            raise ValueError(f"{value!r} is no origin; write it like https://app.example.com, without a path")
+    return values
+
+
+def _providers(values: list[SecretStr]) -> list[SecretStr]:
+    for value in values:
+        if "://" not in value.get_secret_value():
+            raise ValueError("holds an address without a scheme; write it like twilio://sid:token@from")
+    if not values:
+        raise ValueError("names no provider; file:// writes to var/outbox")
+    return values
+
+
 class Env(BaseSettings):
     """Every variable of the platform, with a default that suits a laptop where one can exist."""
 
     model_config = SettingsConfigDict(env_file=PLATFORM_ENV_FILE, extra="ignore", hide_input_in_errors=True)
 
     secret_key: SecretStr = Field(min_length=4, description="Signs sessions; `make up` generates one under var/.")
+    secret_key_fallbacks: Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)] = Field(
+        [], description="Earlier SECRET_KEYs, separated by commas: sessions and webhook secrets of theirs still hold."
+    )
     debug: bool = Field(False, description="Django's debug pages. Never in production.")
     allowed_hosts: CommaSeparated = Field(
         ["localhost", "127.0.0.1", "[::1]"], description="Host names this site answers to, separated by commas."
     )
     csrf_trusted_origins: CommaSeparated = Field(
         [], description="Origins (https://host) whose forms are trusted, separated by commas."
+    )
+    cors_allowed_origins: Annotated[CommaSeparated, AfterValidator(_origins)] = Field(
+        [], description="Origins (https://host) whose pages may call the API from a browser, separated by commas."
+    )
+    cors_allow_credentials: bool = Field(
+        False, description="Their pages may use the staff session as well; without it they need a token."
     )
 
     broker_url: Annotated[str, _nodes("amqp", "amqps", "memory")] = Field(
@@ -95,13 +125,26 @@ class Env(BaseSettings):
         True, description="Turn off behind PgBouncer before 1.21 in transaction mode, which mixes them up."
     )
     redis_url: Annotated[str, _url("redis", "rediss", "unix")] | None = Field(
-        None, description="Cache of the web processes; everything works without it, slower."
+        None,
+        description="Cache of the web processes, and their common count of requests; everything works without it.",
     )
 
     email_url: Annotated[str, _url("smtp", "smtps", "smtp+tls", "file", "console", "memory")] = Field(
         "file://",
         description="Where e-mail goes: `smtp://`, `smtp+tls://` (STARTTLS) or `smtps://` user:password@host; "
         "`file://` writes to var/outbox/email.",
+    )
+    sms_urls: Annotated[list[SecretStr], NoDecode, BeforeValidator(_split), AfterValidator(_providers)] = Field(
+        ["file://"],
+        validate_default=True,
+        description="Where SMS go: an address of Apprise without recipients, like `twilio://sid:token@from`. "
+        "Several, separated by commas, are tried in turn; `file://` writes to var/outbox/sms.",
+    )
+    push_urls: Annotated[list[SecretStr], NoDecode, BeforeValidator(_split), AfterValidator(_providers)] = Field(
+        ["file://"],
+        validate_default=True,
+        description="Where push messages go, as with SMS_URLS: `ntfys://host`, `pover://user@token`; "
+        "`file://` writes to var/outbox/push.",
     )
     default_from_email: str = Field("platform@localhost", description="Sender of e-mail that names none.")
 
@@ -139,6 +182,12 @@ class Env(BaseSettings):
     )
     max_streams: int = Field(1000, ge=1, description="Streams that one streaming process keeps open.")
     max_streams_per_caller: int = Field(100, ge=1, description="How many of them one token or user may have.")
+    api_rate_per_minute: int = Field(
+        6000,
+        ge=0,
+        description="Requests a minute of a token that has no limit of its own; 0: any number. "
+        "Without REDIS_URL each process counts for itself.",
+    )
     health_max_messages: int = Field(1000, ge=0, description="/health/queue warns past this many messages in a queue.")
     relay_grace_seconds: float = Field(
         15.0, gt=0, description="How long a queued job may wait unclaimed before its message is looked for."
@@ -166,6 +215,12 @@ class Env(BaseSettings):
     )
     dead_letter_keep_days: int = Field(
         14, ge=1, description="How long a discarded dead letter, or a purged job, can be restored."
+    )
+    webhook_allow_http: bool = Field(
+        False, description="Webhooks may go to `http://`, unencrypted. For development and tests."
+    )
+    webhook_allow_private: bool = Field(
+        False, description="Webhooks may go to private and loopback addresses. For development and tests."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
 

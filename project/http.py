@@ -1,12 +1,19 @@
 """Root of the HTTP API."""
 
 from django.http import Http404, HttpRequest
-from ninja import NinjaAPI, Router
+from ninja import Router
 
+from media.http import router as images
+from notifications.http import router as notifications
+from project.openapi import Api
 from project.problems import add_problem_handlers
+from reports.http import router as reports
 from tasks.http.batches import router as batches
+from tasks.http.catalogue import router as catalogue
 from tasks.http.dead_letters import router as dead_letters
+from tasks.http.decisions import router as decisions
 from tasks.http.failure_groups import router as failure_groups
+from tasks.http.histories import router as histories
 from tasks.http.jobs import router as jobs
 from tasks.http.letter_edits import router as letter_edits
 from tasks.http.operations import router as operations
@@ -14,8 +21,9 @@ from tasks.http.problems import PROBLEM_TYPES
 from tasks.http.queues import router as queues
 from tasks.http.redirects import router as redirects
 from tasks.http.stream import router as streams
+from tasks.http.webhooks import router as webhooks
 
-api = NinjaAPI(
+api = Api(
     title="Task platform",
     version="1",
     description="Accept work at once; a broker spreads it over workers. Errors are problems of RFC 9457.",
@@ -33,13 +41,23 @@ def read_problem_type(request: HttpRequest, slug: str) -> dict[str, str | int]:
     return {"status": kind.status, "title": kind.title, "remedy": kind.remedy}
 
 
-api.add_router("", jobs)
-api.add_router("", batches)
-api.add_router("", streams)
-api.add_router("", dead_letters)
-api.add_router("", letter_edits)
-api.add_router("", failure_groups)
-api.add_router("", operations)
-api.add_router("", redirects)
-api.add_router("", queues)
-api.add_router("", problems)
+for router in (
+    jobs,
+    histories,
+    streams,
+    decisions,
+    batches,
+    catalogue,
+    notifications,
+    reports,
+    images,
+    dead_letters,
+    letter_edits,
+    failure_groups,
+    operations,
+    redirects,
+    queues,
+    webhooks,
+    problems,
+):
+    api.add_router("", router)

@@ -7,12 +7,13 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
-from ninja.errors import AuthenticationError, AuthorizationError, HttpError, ValidationError
+from ninja.errors import AuthenticationError, AuthorizationError, HttpError, Throttled, ValidationError
 
 from tasks.errors import (
     BrokerUnavailable,
     IllegalTransition,
     InvalidJob,
+    KeyInUse,
     RehearsalUnavailable,
     TaskPlatformError,
 )
@@ -73,10 +74,24 @@ def add_problem_handlers(api: NinjaAPI) -> None:
     def busy(request: HttpRequest, error: TaskPlatformError) -> HttpResponse:
         return problem(request, "busy", str(error))
 
+    @api.exception_handler(KeyInUse)
+    def still_running(request: HttpRequest, error: KeyInUse) -> HttpResponse:
+        answer = problem(request, "still-running", str(error))
+        answer["Retry-After"] = "1"
+        return answer
+
     @api.exception_handler(RequestDataTooBig)
     def too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         return problem(request, "too-large", f"the body has more than {limit:,} bytes, which is MAX_BODY_BYTES")
+
+    @api.exception_handler(Throttled)
+    def too_many(request: HttpRequest, error: Throttled) -> HttpResponse:
+        answer = problem(
+            request, "too-many-requests", f"the token's requests of this minute are spent for {error.wait} s"
+        )
+        answer["Retry-After"] = str(error.wait)
+        return answer
 
     @api.exception_handler(HttpError)
     def other(request: HttpRequest, error: HttpError) -> HttpResponse:

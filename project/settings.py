@@ -1,6 +1,9 @@
 """The one settings module, built from the typed environment (env.py)."""
 
+from typing import Any
+
 import dj_database_url
+from corsheaders.defaults import default_headers
 
 from project import env as environment
 from project.console import LOGIN_REDIRECT_URL, UNFOLD  # noqa: F401  settings
@@ -12,6 +15,7 @@ BASE_DIR = environment.BASE_DIR
 VAR_DIR = BASE_DIR / "var"
 
 SECRET_KEY = env.secret_key.get_secret_value()
+SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in env.secret_key_fallbacks]
 DEBUG = env.debug
 ALLOWED_HOSTS = env.allowed_hosts
 CSRF_TRUSTED_ORIGINS = env.csrf_trusted_origins
@@ -27,6 +31,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    "corsheaders",
     "django_celery_results",
     "ninja",  # serves the API's docs from this site; without it they load from a CDN
     "tasks",
@@ -36,6 +41,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "tasks.http.throttling.RateLimitHeaders",
     "project.problems.ProblemMiddleware",
     "project.middleware.BrowserSecurity",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -45,6 +51,23 @@ MIDDLEWARE = [
     "project.middleware.BrowserUser",
     "project.middleware.BrowserMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+if env.cors_allowed_origins:  # else nobody pays for it
+    MIDDLEWARE = ["corsheaders.middleware.CorsMiddleware", *MIDDLEWARE]
+CORS_ALLOWED_ORIGINS = env.cors_allowed_origins
+CORS_ALLOW_CREDENTIALS = env.cors_allow_credentials
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "prefer", "if-none-match", "last-event-id", "cache-control"]
+CORS_EXPOSE_HEADERS = [
+    "Location",
+    "Retry-After",
+    "ETag",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Link",
+    "Preference-Applied",
+    "WWW-Authenticate",
 ]
 
 SILENCED_SYSTEM_CHECKS = ["security.W001"]  # it looks for SecurityMiddleware by its own name
@@ -84,7 +107,13 @@ if DATABASES["default"]["ENGINE"].endswith("postgresql"):
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if env.redis_url:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": env.redis_url}}
+    CACHES: dict[str, dict[str, Any]] = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": env.redis_url,
+            "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.5},  # a cache that hangs is no cache
+        }
+    }
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -114,6 +143,9 @@ STORAGES = {
 
 vars().update(email_settings(env.email_url, outbox=VAR_DIR / "outbox/email"))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.default_from_email
+SMS_URLS = [url.get_secret_value() for url in env.sms_urls]
+PUSH_URLS = [url.get_secret_value() for url in env.push_urls]
+OUTBOX_DIR = VAR_DIR / "outbox"
 EMAIL_SUBJECT_PREFIX = "[Task platform] "
 ADMINS = [(address, address) for address in env.admins]
 
@@ -133,6 +165,7 @@ TASKS_MAX_UPLOAD_BYTES = env.max_upload_bytes
 TASKS_MAX_WAITING_REQUESTS = env.max_waiting_requests
 TASKS_MAX_STREAMS = env.max_streams
 TASKS_MAX_STREAMS_PER_CALLER = env.max_streams_per_caller
+TASKS_API_RATE_PER_MINUTE = env.api_rate_per_minute
 TASKS_HEALTH_MAX_MESSAGES = env.health_max_messages
 TASKS_RELAY_GRACE_SECONDS = env.relay_grace_seconds
 TASKS_WORKER_STALE_SECONDS = env.worker_stale_seconds
@@ -144,6 +177,8 @@ TASKS_EDIT_APPROVAL = env.edit_approval
 TASKS_RETAIN_JOBS_DAYS = env.retain_jobs_days
 TASKS_RELEASE = env.release
 TASKS_DEAD_LETTER_KEEP_DAYS = env.dead_letter_keep_days
+TASKS_WEBHOOK_ALLOW_HTTP = env.webhook_allow_http
+TASKS_WEBHOOK_ALLOW_PRIVATE = env.webhook_allow_private
 TASKS_RABBITMQ_API_URL = env.rabbitmq_api_url
 TASKS_FLOWER_URL = env.flower_url
 TASKS_OPERATOR_NAME = env.operator_name

@@ -34,7 +34,7 @@ class ReportAdmin(ModelAdmin):
     def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
-    @display(description="format", ordering="format", label={"PDF": "info", "CSV": "success"})
+    @display(description="format", ordering="format", label={"PDF": "info", "XLSX": "warning", "CSV": "success"})
     def format_badge(self, report: Report) -> str:
         return report.format.upper()
 

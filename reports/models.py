@@ -15,6 +15,7 @@ class Report(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     job_id = models.UUIDField("job", db_index=True, editable=False)
+    requested_by = models.CharField(max_length=200, blank=True, help_text="Who asked for the job.")
     dataset = models.CharField("data set", max_length=100)
     format = models.CharField(max_length=10)
     since = models.DateField()
@@ -28,6 +29,7 @@ class Report(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        indexes = [models.Index(fields=["requested_by", "id"], name="report_by_owner")]
         constraints = [models.UniqueConstraint(fields=["job_id", "format"], name="report_per_job_and_format")]
 
     def __str__(self) -> str:
@@ -37,6 +39,11 @@ class Report(models.Model):
     def file_path(self) -> str:
         """Where staff download it."""
         return reverse("admin:reports_report_file", args=[self.pk])
+
+    @property
+    def address(self) -> str:
+        """Where whoever asked for it downloads it, by the HTTP API."""
+        return f"/api/v1/reports/{self.pk}/file"
 
     @property
     def download_name(self) -> str:

@@ -19,7 +19,14 @@ Step = Callable[[int, int | None, str], None]
 
 
 def render_reports(
-    *, job_id: UUID, dataset: str, formats: Sequence[Format], since: date, until: date, step: Step
+    *,
+    job_id: UUID,
+    requested_by: str = "",
+    dataset: str,
+    formats: Sequence[Format],
+    since: date,
+    until: date,
+    step: Step,
 ) -> list[Report]:
     """The data set of these days, both included, as one stored Report a format. One Table feeds them all, so they
     agree. The same job asking again gets the same rows with new files.
@@ -40,6 +47,7 @@ def render_reports(
             rendered = renderer(format)(table, cast(BinaryIO, stream), progress=progress)
             report = Report(
                 job_id=job_id,
+                requested_by=requested_by,
                 dataset=dataset,
                 format=format,
                 since=since,

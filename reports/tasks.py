@@ -88,7 +88,7 @@ class ReportPayload(BaseModel):
     title="Report",
 )
 def render(payload: ReportPayload, context: JobContext) -> dict[str, Any]:
-    """Report on a data set for a period, as PDF, CSV or both."""
+    """Report on a data set for a period, as PDF, XLSX or CSV, or several of them."""
 
     def step(done: int, total: int | None, note: str) -> None:
         context.checkpoint()
@@ -96,6 +96,7 @@ def render(payload: ReportPayload, context: JobContext) -> dict[str, Any]:
 
     reports = services.render_reports(
         job_id=context.job_id,
+        requested_by=context.requested_by,
         dataset=payload.dataset,
         formats=payload.formats,
         since=payload.since,
@@ -110,7 +111,7 @@ def render(payload: ReportPayload, context: JobContext) -> dict[str, Any]:
                 "size_bytes": report.size_bytes,
                 "pages": report.pages,
                 "rows": report.rows,
-                "url": report.file_path,
+                "url": report.address,
             }
             for report in reports
         ]

@@ -3,12 +3,14 @@
 from tasks.batches import enqueue_many
 from tasks.context import JobContext
 from tasks.dispatch import enqueue
+from tasks.downloads import check_url, download
 from tasks.errors import (
     BrokerUnavailable,
     IdempotencyConflict,
     IllegalTransition,
     InvalidJob,
     JobCancelled,
+    KeyInUse,
     PermanentError,
     RetryLater,
     TaskPlatformError,
@@ -31,6 +33,7 @@ __all__ = [
     "JobCancelled",
     "JobContext",
     "JobState",
+    "KeyInUse",
     "PermanentError",
     "RetryLater",
     "RetryPolicy",
@@ -40,6 +43,8 @@ __all__ = [
     "TooLarge",
     "UnknownTask",
     "cancel",
+    "check_url",
+    "download",
     "enqueue",
     "enqueue_many",
     "job_activity",

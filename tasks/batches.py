@@ -7,12 +7,13 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from pydantic import BaseModel
 
+from tasks import statements
 from tasks.dispatch import JobRequest, columns, publish_on_commit, store, text_problems
-from tasks.errors import IdempotencyConflict, InvalidJob
-from tasks.insertion import NewJob, insert_rows
+from tasks.errors import IdempotencyConflict, InvalidJob, KeyInUse
+from tasks.insertion import NewJob, insert_rows, turn_of
 from tasks.models import Batch, Job
 from tasks.payloads import dump_payload
 from tasks.registry import TaskSpec, registry
@@ -76,9 +77,11 @@ def store_batch(batch: Batch, new_jobs: Sequence[NewJob]) -> tuple[Batch, list[U
     """``batch``, or the first one of its idempotency key; and for each of ``new_jobs`` the id of its job, of the first
     job of its own key, or the conflict.
 
-    Nothing is stored where no job is. Raises IdempotencyConflict when the first batch of the key has another digest.
+    Nothing is stored where no job is. Raises IdempotencyConflict when the first batch of the key has another digest,
+    and KeyInUse while somebody stores it.
     """
     with transaction.atomic():
+        _take_turn(batch)
         batch.total = len(new_jobs)
         stored = _insert_or_first(batch)
         if stored.pk != batch.pk:
@@ -91,6 +94,15 @@ def store_batch(batch: Batch, new_jobs: Sequence[NewJob]) -> tuple[Batch, list[U
         if not any(isinstance(answer, UUID) for answer in answers):
             transaction.set_rollback(True)
     return stored, answers
+
+
+def _take_turn(batch: Batch) -> None:
+    """Until the transaction ends. A batch of many is long in coming, and nobody from outside is made to wait for it."""
+    if connection.vendor == "postgresql" and batch.idempotency_owner and batch.idempotency_key:
+        turn = turn_of("batch", batch.idempotency_owner, batch.idempotency_key)
+        ((is_ours,),) = statements.execute("SELECT pg_try_advisory_xact_lock(%s::bigint)", [turn])
+        if not is_ours:
+            raise KeyInUse(batch.idempotency_key)
 
 
 def _insert_or_conflict(new_jobs: Sequence[NewJob]) -> list[UUID | IdempotencyConflict]:
@@ -125,7 +137,7 @@ def _insert_or_first(batch: Batch) -> Batch:
         batch.save(force_insert=True)
         return batch
     Batch.objects.bulk_create([batch], ignore_conflicts=True)
-    first = Batch.objects.get(idempotency_key=batch.idempotency_key)
+    first = Batch.objects.get(idempotency_key=batch.idempotency_key, idempotency_owner=batch.idempotency_owner)
     if first.digest != batch.digest:
         raise IdempotencyConflict(batch.idempotency_key, first.pk, of="batch")
     return first

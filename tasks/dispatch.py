@@ -41,6 +41,8 @@ class JobRequest:
     run_at: datetime | None = None
     expires_at: datetime | None = None
     idempotency_key: str | None = None
+    idempotency_owner: str = ""
+    idempotency_digest: str = ""
     correlation_id: str = ""
     requested_by: str = ""
     metadata: dict[str, Any] | None = None
@@ -56,6 +58,8 @@ def enqueue(
     run_at: datetime | None = None,
     expires_at: datetime | None = None,
     idempotency_key: str | None = None,
+    idempotency_owner: str = "",
+    idempotency_digest: str = "",
     correlation_id: str = "",
     requested_by: str = "",
     metadata: dict[str, Any] | None = None,
@@ -67,7 +71,11 @@ def enqueue(
     buries it if it has not begun by then. With an ``idempotency_key`` that the task has seen, the first job is returned
     and nothing is added. ``metadata`` is yours, at most 16 KiB of JSON. ``batch`` is what ``enqueue_many`` returned.
 
-    Raises InvalidJob, whose ``problems`` name each wrong field: UnknownTask and IdempotencyConflict are such.
+    With an ``idempotency_owner`` the key is theirs alone, for all tasks, and stands for the whole request that has
+    ``idempotency_digest``: that is how callers from outside, who know nothing of each other, choose their keys.
+
+    Raises InvalidJob, whose ``problems`` name each wrong field: UnknownTask and IdempotencyConflict are such; and
+    KeyInUse while the first request with an owner's key is not committed.
     """
     request = JobRequest(
         task=task,
@@ -77,6 +85,8 @@ def enqueue(
         run_at=run_at,
         expires_at=expires_at,
         idempotency_key=idempotency_key,
+        idempotency_owner=idempotency_owner,
+        idempotency_digest=idempotency_digest,
         correlation_id=correlation_id,
         requested_by=requested_by,
         metadata=metadata,
@@ -112,14 +122,16 @@ def columns(spec: TaskSpec, request: JobRequest) -> dict[str, Any]:
         "expires_at": expires_at,
         "batch_id": request.batch.pk if request.batch else None,
         "idempotency_key": request.idempotency_key or None,
+        "idempotency_owner": request.idempotency_owner if request.idempotency_key else "",
+        "idempotency_digest": request.idempotency_digest if request.idempotency_key else "",
         "correlation_id": request.correlation_id,
         "requested_by": request.requested_by,
     }
 
 
 def store(new_jobs: Sequence[NewJob]) -> list[Job | IdempotencyConflict]:
-    """For each, in their order, its job; or the first job of its idempotency key; or, where that one has another
-    payload, the conflict, which keeps none of the others from being stored.
+    """For each, in their order, its job; or the first job of its idempotency key; or, where that one came of another
+    request, the conflict, which keeps none of the others from being stored.
 
     All rows are durable, and those that are queued published, once the caller's transaction commits.
     """
@@ -130,10 +142,16 @@ def store(new_jobs: Sequence[NewJob]) -> list[Job | IdempotencyConflict]:
             queued += [job] if job.state == JobState.QUEUED else []
             answers.append(job)
         else:
-            same = job.payload == json.loads(new.payload)
-            answers.append(job if same else IdempotencyConflict(str(new.idempotency_key), job.id))
+            answers.append(job if _same(new, job) else IdempotencyConflict(str(new.idempotency_key), job.id))
     publish_on_commit(queued)
     return answers
+
+
+def _same(new: NewJob, first: Job) -> bool:
+    """Whether both came of the same request; of the same payload, where that is all that is known."""
+    if new.idempotency_digest and first.idempotency_digest:
+        return new.idempotency_digest == first.idempotency_digest
+    return first.payload == json.loads(new.payload) and (not new.idempotency_owner or first.task == new.task)
 
 
 def _may_share(new: NewJob) -> bool:

@@ -51,6 +51,13 @@ class IdempotencyConflict(InvalidJob):
         )
 
 
+class KeyInUse(TaskPlatformError):
+    """The first request with this idempotency key still runs: nobody knows what will come of it. Ask again later."""
+
+    def __init__(self, key: str):
+        super().__init__(f"the first request with the idempotency key {key!r} still runs")
+
+
 class InvalidReason(InvalidJob):
     """Something is to be destroyed and nobody says why, or too much is said. Nothing changed."""
 
@@ -75,6 +82,10 @@ class InvalidChange(InvalidJob):
 
 class InvalidOperation(InvalidJob):
     """What was asked of dead letters or of a queue makes no sense as it is. Nothing changed."""
+
+
+class TargetRefused(TaskPlatformError):
+    """A webhook may not go to this address, or nobody knows where it is. The message says why, and what would do."""
 
 
 class IllegalTransition(TaskPlatformError):

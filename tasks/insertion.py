@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
+from hashlib import sha256
 from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from tasks import statements
+from tasks.errors import KeyInUse
 from tasks.models import Job, JobEvent
 from tasks.states import JobState
 
@@ -42,12 +44,24 @@ class NewJob:
     expires_at: datetime | None = None
     batch_id: UUID | None = None
     idempotency_key: str | None = None
+    idempotency_owner: str = ""
+    """Whose key it is; empty where it is the task's."""
+    idempotency_digest: str = ""
+    """Of the request that the owner's key stands for."""
     correlation_id: str = ""
     requested_by: str = ""
 
     @property
     def state(self) -> JobState:
         return JobState.SCHEDULED if self.due_at or self.delay_seconds else JobState.QUEUED
+
+
+class Key(NamedTuple):
+    """What an idempotency key is unique among: the owner's, or else the task's."""
+
+    owner: str
+    task: str
+    text: str
 
 
 class Moments(NamedTuple):
@@ -62,6 +76,7 @@ def insert(new_jobs: Sequence[NewJob]) -> list[Job]:
     """For each its row, or the first row of its idempotency key, which has another id; in the caller's transaction.
 
     Safe among concurrent callers: the constraint decides, and whoever comes second waits for the first one's commit.
+    Unless it comes alone with an owner's key: then it does not wait, and KeyInUse is raised.
     """
     jobs = _enqueued_under_an_alias(new_jobs)
     waiting = [new for new in new_jobs if new.id not in jobs]
@@ -74,7 +89,14 @@ def insert(new_jobs: Sequence[NewJob]) -> list[Job]:
             waiting = [new for new in waiting if _key(new) not in first]
         if not waiting:
             return [jobs[new.id] for new in new_jobs]
+    if waiting[0].idempotency_owner:
+        raise KeyInUse(str(waiting[0].idempotency_key))
     raise IntegrityError(f"job {waiting[0].id} can neither be inserted nor found by its idempotency key")
+
+
+def turn_of(what: str, owner: str, key: str) -> int:
+    """The advisory lock of PostgreSQL that whoever makes ``what`` with the owner's key holds until it is committed."""
+    return int.from_bytes(sha256(f"{what}\0{owner}\0{key}".encode()).digest()[:8], signed=True)
 
 
 def insert_rows(new_jobs: Sequence[NewJob]) -> dict[UUID, Moments]:
@@ -90,18 +112,22 @@ _STATEMENT = """
 WITH job AS (
     INSERT INTO tasks_job (
         id, task, queue, priority, payload, metadata, state, attempt, attempt_base, created_at, queued_at, due_at,
-        expires_at, batch_id, idempotency_key, correlation_id, requested_by, progress_done, progress_note, error
+        expires_at, batch_id, idempotency_key, idempotency_owner, idempotency_digest, correlation_id, requested_by,
+        progress_done, progress_note, error
     )
     SELECT
         id, task, queue, priority, payload::jsonb, metadata::jsonb, state, 0, 0, statement_timestamp(),
         CASE state WHEN 'queued' THEN statement_timestamp() END,
         coalesce(statement_timestamp() + make_interval(secs => delay_seconds), due_at),
-        expires_at, batch_id, idempotency_key, correlation_id, requested_by, 0, '', ''
+        expires_at, batch_id, idempotency_key, coalesce(idempotency_owner, ''), coalesce(idempotency_digest, ''),
+        correlation_id, requested_by, 0, '', ''
     FROM json_to_recordset(%s::json) AS given (
         id uuid, task text, queue text, priority text, payload text, metadata text, state text, due_at timestamptz,
-        delay_seconds float, expires_at timestamptz, batch_id uuid, idempotency_key text, correlation_id text,
-        requested_by text
+        delay_seconds float, expires_at timestamptz, batch_id uuid, idempotency_key text, idempotency_owner text,
+        idempotency_digest text, correlation_id text, requested_by text, turn bigint
     )
+    -- Who does not get their turn is not made to wait for somebody else's commit. Nor asked for one without a key.
+    WHERE CASE WHEN turn IS NULL THEN true ELSE pg_try_advisory_xact_lock(turn) END
     ON CONFLICT DO NOTHING
     RETURNING id, state, created_at, queued_at, due_at
 ), event AS (
@@ -121,6 +147,8 @@ def _by_one_statement(new_jobs: Sequence[NewJob]) -> dict[UUID, Moments]:
     """One trip. One text, and so one plan, for any number of rows, since they travel as one JSON array."""
     in_order = sorted(new_jobs, key=_key)  # two that insert the same keys must not wait for each other
     rows = [{**_columns(new), "state": new.state, "delay_seconds": new.delay_seconds} for new in in_order]
+    if len(in_order) == 1 and in_order[0].idempotency_owner:  # many turns at once would fill the server's lock table
+        rows[0]["turn"] = turn_of("job", in_order[0].idempotency_owner, str(in_order[0].idempotency_key))
     return {row[0]: Moments(*row[1:]) for row in statements.execute(_STATEMENT, [json.dumps(rows, default=str)])}
 
 
@@ -158,27 +186,32 @@ def _by_the_orm(new_jobs: Sequence[NewJob]) -> dict[UUID, Moments]:
 def _enqueued_under_an_alias(new_jobs: Iterable[NewJob]) -> dict[UUID, Job]:
     """The first jobs of those keys that a task has seen before it was renamed. A build that still enqueues under the
     old name at this very moment goes unnoticed: no constraint spans two names."""
-    asked = [(new.id, (alias, new.idempotency_key)) for new in new_jobs if new.idempotency_key for alias in new.aliases]
+    keyed = [(new, new.idempotency_key) for new in new_jobs if new.idempotency_key and not new.idempotency_owner]
+    asked = [(new.id, Key("", alias, key)) for new, key in keyed for alias in new.aliases]
     first = _first_of_their_keys(key for _, key in asked)
     return {id: first[key] for id, key in asked if key in first}
 
 
-def _first_of_their_keys(keys_of_tasks: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Job]:
-    """By task and key, the jobs that have been there before these."""
-    keys: dict[str, list[str]] = {}
-    for task, key in keys_of_tasks:
-        keys.setdefault(task, []).append(key)
-    first = (Job.objects.filter(task=task, idempotency_key__in=of_task) for task, of_task in keys.items())
-    return {(job.task, job.idempotency_key or ""): job for jobs in first for job in jobs}
+def _first_of_their_keys(given: Iterable[Key]) -> dict[Key, Job]:
+    """By key, the jobs that have been there before these."""
+    keys: dict[tuple[str, str], list[str]] = {}
+    for key in given:
+        keys.setdefault((key.owner, key.task), []).append(key.text)
+    found: dict[Key, Job] = {}
+    for (owner, task), texts in keys.items():
+        jobs = Job.objects.filter(idempotency_owner=owner, idempotency_key__in=texts)
+        for job in jobs if owner else jobs.filter(task=task):
+            found[Key(owner, task, job.idempotency_key or "")] = job
+    return found
 
 
-def _key(new: NewJob) -> tuple[str, str]:
-    return new.task, new.idempotency_key or ""
+def _key(new: NewJob) -> Key:
+    return Key(new.idempotency_owner, "" if new.idempotency_owner else new.task, new.idempotency_key or "")
 
 
 def _columns(new: NewJob) -> dict[str, Any]:
     """What the caller decided, in one order. A relative delay is none of it."""
-    return {
+    columns = {
         "id": new.id,
         "task": new.task,
         "queue": new.queue,
@@ -192,6 +225,9 @@ def _columns(new: NewJob) -> dict[str, Any]:
         "correlation_id": new.correlation_id,
         "requested_by": new.requested_by,
     }
+    if new.idempotency_owner:  # most have none, and the columns have a default
+        columns |= {"idempotency_owner": new.idempotency_owner, "idempotency_digest": new.idempotency_digest}
+    return columns
 
 
 def _parsed(new: NewJob) -> dict[str, Any]:

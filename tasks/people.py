@@ -5,7 +5,7 @@ from django.db import transaction
 
 from tasks.permissions import RIGHTS
 
-_SEES = ("jobs.view", "dead_letters.view", "operations.view", "queues.view", "audit.view")
+_SEES = ("jobs.view", "jobs.view_all", "dead_letters.view", "operations.view", "queues.view", "audit.view")
 _REPAIRS = (
     "jobs.enqueue",
     "jobs.cancel",
@@ -26,6 +26,15 @@ _REPAIRS = (
     "queues.resume",
     "queues.purge",
     "queues.restore",
+    "webhooks.view",
+    "webhooks.add",
+    "webhooks.change",
+    "webhooks.rotate",
+    "webhooks.test",
+    "webhooks.disable",
+    "webhooks.enable",
+    "webhooks.remove",
+    "webhooks.hear_all",
 )
 
 GROUPS: dict[str, tuple[str, ...]] = {

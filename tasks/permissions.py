@@ -27,6 +27,7 @@ def _right(permission: str, scope: str, words: str) -> Right:
 
 RIGHTS: dict[str, Right] = {
     "jobs.view": _right("view_job", "jobs:read", "see jobs"),
+    "jobs.view_all": _right("view_job", "jobs:read_all", "see the jobs of others"),
     "jobs.enqueue": _right("add_job", "jobs:write", "enqueue jobs"),
     "jobs.cancel": _right("cancel_job", "jobs:write", "cancel jobs"),
     "dead_letters.view": _right("view_deadletter", "dead_letters:read", "see dead letters"),
@@ -52,6 +53,15 @@ RIGHTS: dict[str, Right] = {
     "queues.resume": _right("pause_queue", "queues:write", "resume queues"),
     "queues.purge": _right("purge_queue", "queues:purge", "purge queues"),
     "queues.restore": _right("purge_queue", "queues:purge", "restore purged queues"),
+    "webhooks.view": _right("view_webhookendpoint", "webhooks:read", "see webhook endpoints"),
+    "webhooks.add": _right("add_webhookendpoint", "webhooks:write", "add webhook endpoints"),
+    "webhooks.change": _right("change_webhookendpoint", "webhooks:write", "change webhook endpoints"),
+    "webhooks.rotate": _right("change_webhookendpoint", "webhooks:write", "rotate the secrets of webhook endpoints"),
+    "webhooks.test": _right("change_webhookendpoint", "webhooks:write", "test webhook endpoints"),
+    "webhooks.disable": _right("change_webhookendpoint", "webhooks:write", "disable webhook endpoints"),
+    "webhooks.enable": _right("change_webhookendpoint", "webhooks:write", "enable webhook endpoints"),
+    "webhooks.remove": _right("delete_webhookendpoint", "webhooks:write", "remove webhook endpoints"),
+    "webhooks.hear_all": _right("hear_all_webhookendpoint", "webhooks:all", "have webhooks of everybody's jobs"),
     "audit.view": _right("view_auditentry", "audit:read", "see who did what"),
 }
 """By verb. An operation on many takes two rights: its own verb's, and what it does to each (``of_operation``)."""

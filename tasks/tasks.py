@@ -1,7 +1,8 @@
-"""Periodic jobs of the platform itself."""
+"""Jobs of the platform itself."""
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -16,6 +17,7 @@ from tasks.context import JobContext
 from tasks.models import Batch, DeadLetter, Job, Operation, ParkedJob, WorkerProcess
 from tasks.registry import task
 from tasks.states import JobState
+from tasks.webhooks import delivery
 
 BATCH = 500
 
@@ -64,6 +66,18 @@ def mail_admins(payload: MailAdminsPayload, context: JobContext) -> None:
     """Send an alert of the platform to ADMINS."""
     subject = " ".join(payload.subject.split())  # one line, or a mail would have headers of an error's making
     context.once("mail", lambda: mail.mail_admins(subject, payload.text))
+
+
+@task(
+    delivery.TASK,
+    payload=delivery.DeliveryPayload,
+    retry=delivery.RETRY,
+    time_limit_seconds=delivery.TIME_LIMIT_SECONDS,
+    title="Deliver a webhook",
+)
+def deliver_webhook(payload: delivery.DeliveryPayload, context: JobContext) -> dict[str, Any]:
+    """Tell an endpoint of an outcome, for about a day until it takes it."""
+    return delivery.deliver(payload, context)
 
 
 def _delete(ids: Sequence[UUID], which: Q) -> int:

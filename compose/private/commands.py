@@ -9,12 +9,14 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from compose.private import ROOT, VAR, environment, lint, pids, signals, system, up
+from compose.private import ROOT, VAR, environment, lint, pids, signals, system, typescript, up
 from compose.private.console import say
 from compose.private.envfile import Secrets
 from compose.private.problems import Problem
 from compose.private.process import run
 from compose.private.servers import ALL, erase, held, private_servers
+
+FOR_TESTS = ("nginx", *typescript.NEEDS)
 
 
 def run_up(arguments: Sequence[str]) -> int:
@@ -37,7 +39,7 @@ def run_servers(arguments: Sequence[str]) -> int:
 def run_test(arguments: Sequence[str]) -> int:
     """run pytest, with fresh servers of its own; arguments are pytest's"""
     environment.ensure()
-    system.ensure_installed((*ALL, "nginx"))
+    system.ensure_installed((*ALL, *FOR_TESTS))
     return _run_with_servers(VAR / "test", [environment.PYTHON, "-m", "pytest", *arguments], apps="tests.probes")
 
 
@@ -66,15 +68,24 @@ def run_bench(arguments: Sequence[str]) -> int:
 def run_lint(arguments: Sequence[str]) -> int:
     """check style, types, imports and the compose files"""
     environment.ensure()
+    system.ensure_installed(typescript.NEEDS)
     failed = lint.failures()
     say(f"failed: {', '.join(failed)}" if failed else "all checks passed")
     return len(failed) > 0
 
 
+def run_openapi(arguments: Sequence[str]) -> int:
+    """write docs/openapi.json anew, from the API as it is"""
+    environment.ensure()
+    command = ["manage.py", "export_openapi_schema", "--api", "project.http.api", "--indent", "2"]
+    values = {**os.environ, **lint.ENVIRONMENT}
+    return run([environment.PYTHON, *command, "--output", "docs/openapi.json"], cwd=ROOT, environment=values)
+
+
 def run_setup(arguments: Sequence[str]) -> int:
     """install what is missing and start nothing"""
     environment.ensure()
-    system.ensure_installed((*ALL, "nginx"))
+    system.ensure_installed((*ALL, *FOR_TESTS))
     return 0
 
 
@@ -128,6 +139,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "chaos": run_chaos,
     "bench": run_bench,
     "lint": run_lint,
+    "openapi": run_openapi,
     "setup": run_setup,
     "lock": run_lock,
     "clean": run_clean,

@@ -2,9 +2,10 @@
 
 import os
 
-from compose.private import ROOT
+from compose.private import ROOT, typescript
 from compose.private.console import say
 from compose.private.environment import VENV
+from compose.private.problems import Problem
 from compose.private.process import run
 
 # Settings must import; nothing is connected to.
@@ -27,4 +28,9 @@ def failures() -> list[str]:
         say(" ".join((name, *arguments)))
         if run([VENV / "bin" / name, *arguments], cwd=ROOT, environment=environment):
             failed.append(" ".join((name, *arguments)))
+    say("tsc: the TypeScript client against docs/openapi.json, and the documentation's examples against it")
+    try:
+        typescript.build()
+    except Problem as problem:
+        failed.append(str(problem))
     return failed

@@ -30,6 +30,8 @@ PACKAGES = (
     Package("postgresql", "postgresql", "postgresql@17", postgresql.find, ("postgresql.service",)),
     Package("redis", "redis-server", "redis", redis.find, ("redis-server.service",)),
     Package("nginx", "nginx", "nginx", nginx.find, ("nginx.service",)),  # before the site of some tests
+    Package("node", "nodejs", "node", lambda: shutil.which("node"), ()),  # the TypeScript client's, as npm
+    Package("npm", "npm", "npm", lambda: shutil.which("npm"), ()),
     Package("wrk", "wrk", "wrk", lambda: shutil.which("wrk"), ()),  # the load of `make bench`; no server
 )
 

@@ -5,9 +5,20 @@ Who may do what is decided here (permissions of Django), what can be done in the
 
 from django.contrib import admin
 
-from tasks.admin import attempts, audit, batches, dashboard, dead_letters, jobs, people, tokens, workers
+from tasks.admin import attempts, audit, batches, dashboard, dead_letters, jobs, people, tokens, webhooks, workers
 
-__all__ = ["attempts", "audit", "batches", "dashboard", "dead_letters", "jobs", "people", "tokens", "workers"]
+__all__ = [
+    "attempts",
+    "audit",
+    "batches",
+    "dashboard",
+    "dead_letters",
+    "jobs",
+    "people",
+    "tokens",
+    "webhooks",
+    "workers",
+]
 
 attempts.register()
 people.register()

@@ -1,6 +1,5 @@
 """Attempts as django-celery-results keeps them: one record for each run of a job, read-only."""
 
-import json
 from typing import Any
 
 from django.contrib import admin
@@ -15,6 +14,7 @@ from unfold.decorators import display
 from tasks import words
 from tasks.admin import markup
 from tasks.admin.base import ReadOnlyAdmin, SelectFilter
+from tasks.attempts import error_line
 from tasks.dead_letters.masking import Mask, mask_of
 from tasks.models import Job
 from tasks.registry import registry
@@ -36,26 +36,6 @@ _WITHOUT_RECORD = ("STARTED", "HANDED_BACK", "NEVER_BEGAN", "UNKNOWN")
 
 def status_badge(status: str) -> SafeString:
     return markup.badge(*_BADGES.get(status, (status.capitalize(), "quiet", "")))
-
-
-def error_line(row: TaskResult) -> str:
-    """Type and first line of the attempt's error; "" when it has none."""
-    try:
-        shown = json.loads(row.result or "null")
-    except ValueError:
-        return ""
-    if not isinstance(shown, dict) or "exc_type" not in shown:
-        return ""
-    first = (str(shown.get("exc_message") or "").strip().splitlines() or [""])[0]
-    return f"{shown['exc_type']}: {first}" if first else str(shown["exc_type"])
-
-
-def evidence(row: TaskResult) -> dict[str, Any]:
-    """What a worker saw of the process that was lost with the attempt; {} for one that came back."""
-    try:
-        return dict(json.loads(row.meta or "{}").get("evidence") or {})
-    except (ValueError, AttributeError):
-        return {}
 
 
 def took_seconds(row: Any) -> float | None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.core.paginator import Paginator
@@ -13,6 +12,8 @@ from django.utils.dateparse import parse_date
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
+
+from tasks.moments import least_id_at
 
 MAX_COUNTED_ROWS = 10_000
 
@@ -106,9 +107,9 @@ class CreatedFilter(admin.ListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         if first := day_of(self.days["created_from"]):
-            queryset = queryset.filter(pk__gte=first_uuid7_of(first))
+            queryset = queryset.filter(pk__gte=least_id_at(_midnight(first)))
         if last := day_of(self.days["created_to"]):
-            queryset = queryset.filter(pk__lt=first_uuid7_of(last + timedelta(days=1)))
+            queryset = queryset.filter(pk__lt=least_id_at(_midnight(last + timedelta(days=1))))
         return queryset
 
 
@@ -120,10 +121,8 @@ def day_of(text: str) -> date | None:
     return day if day and 1970 <= day.year < 9999 else None
 
 
-def first_uuid7_of(day: date) -> UUID:
-    """The least UUIDv7 that can be made on ``day``: the first 48 bits are milliseconds since 1970."""
-    midnight = datetime.combine(day, time.min, tzinfo=UTC)
-    return UUID(int=int(midnight.timestamp() * 1000) << 80)
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)
 
 
 def go_to(request: HttpRequest, url: str) -> HttpResponse:

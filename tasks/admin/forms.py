@@ -4,16 +4,12 @@ The form only reads what a browser sends; whether the payload is right is for th
 """
 
 import json
-import re
-import secrets
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import PurePath
 from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -31,9 +27,9 @@ from unfold.widgets import (
 from tasks.payloads import STORED_FILE
 from tasks.registry import TaskSpec
 from tasks.states import Priority
+from tasks.uploads import storage_name
 
 LONG_TEXT_NAMES = {"text", "html", "body", "message", "content", "description", "comment", "markdown"}
-UPLOAD_FOLDER = "uploads/%Y/%m"
 _MISSING = object()
 
 
@@ -366,25 +362,3 @@ class OptionsForm(forms.Form):
             "run_at": given["run_at"],
             "idempotency_key": given["idempotency_key"] or None,
         }
-
-
-def storage_name(name: str) -> str:
-    """A name no other upload has, of which nothing but harmless letters comes from the browser."""
-    path = PurePath(name.replace("\\", "/"))
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-")[:60] or "file"
-    suffix = re.sub(r"[^A-Za-z0-9.]", "", path.suffix)[:12].lower()
-    return f"{timezone.now().strftime(UPLOAD_FOLDER)}/{secrets.token_hex(8)}-{stem}{suffix}"
-
-
-def save_uploads(uploads: list[tuple[str, UploadedFile]]) -> None:
-    """Keep the files under exactly these names; all of them, or none and the error."""
-    saved: list[str] = []
-    try:
-        for name, upload in uploads:
-            saved.append(default_storage.save(name, upload))
-            if saved[-1] != name:
-                raise FileExistsError(name)
-    except Exception:
-        for name in saved:
-            default_storage.delete(name)
-        raise

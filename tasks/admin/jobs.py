@@ -14,7 +14,6 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django_celery_results.models import TaskResult
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
@@ -22,10 +21,11 @@ from unfold.forms import BaseDialogForm
 from tasks import jobs, words
 from tasks.admin import attempts, dashboard, markup, pausing, run
 from tasks.admin.base import CreatedFilter, ReadOnlyAdmin, SelectFilter, go_to
+from tasks.attempts import attempts_of
 from tasks.dead_letters import inspection
 from tasks.dead_letters.masking import Mask, mask_of
 from tasks.errors import IllegalTransition, InvalidJob
-from tasks.models import UNFINISHED, Job, JobEvent
+from tasks.models import UNFINISHED, Job
 from tasks.registry import registry
 from tasks.states import JobState, Priority
 from tasks.topology import TOPOLOGY
@@ -199,8 +199,10 @@ class JobAdmin(ReadOnlyAdmin):
                 by_id = queryset.filter(pk__in=ids)
             if by_id.exists():
                 return by_id, False
-        # The key's index begins with the task, so naming every task lets the database use it.
-        by_key = Q(task__in=[name for spec in registry for name in spec.names], idempotency_key=term)
+        # The index of the tasks' keys begins with the task, so naming every task lets the database use it.
+        of_task = Q(task__in=[name for spec in registry for name in spec.names], idempotency_owner="")
+        of_owner = ~Q(idempotency_owner="")
+        by_key = Q(idempotency_key=term) & of_task | Q(idempotency_key=term) & of_owner
         return queryset.filter(by_key | Q(correlation_id=term)), False
 
     # Actions
@@ -327,45 +329,24 @@ def page_context(job: Job) -> dict[str, Any]:
 
 
 def _attempts(job: Job, mask: Mask) -> list[dict[str, Any]]:
-    """The latest attempts, newest first, from what django-celery-results keeps of each."""
+    """The latest attempts, newest first."""
     numbers = range(job.attempt, max(0, job.attempt - MAX_ATTEMPTS_SHOWN), -1)
-    found: dict[str, Any] = {
-        row.task_id: row for row in TaskResult.objects.filter(task_id__in=[f"{job.pk}.{n}" for n in numbers])
-    }
-    told = set(job.events.filter(kind__in=_WITHOUT_OUTCOME).values_list("attempt", "kind"))
-    shown = []
-    for number in numbers:
-        row = found.get(f"{job.pk}.{number}")
-        running = row is None and number == job.attempt and job.state == JobState.RUNNING
-        otherwise = "STARTED" if running else _without_record({kind for at, kind in told if at == number})
-        begun, ended = (row.date_started, row.date_done) if row else (job.started_at if running else None, None)
-        seconds = _between(begun, ended)
-        shown.append(
-            {
-                "number": number,
-                "badge": attempts.status_badge(row.status if row else otherwise),
-                "worker": row.worker if row else (job.worker.name if running and job.worker else ""),
-                "took": words.duration(seconds) if seconds is not None else "",
-                "at": markup.moment(ended) if row else "",
-                "error": mask.text(attempts.error_line(row)) if row else "",
-                "traceback": mask.text(row.traceback or "") if row else "",
-                "log": mask.text("\n".join(attempts.evidence(row).get("log") or [])) if row else "",
-                "flower": f"{settings.TASKS_FLOWER_URL.rstrip('/')}/task/{job.pk}.{number}"
-                if settings.TASKS_FLOWER_URL
-                else "",
-            }
-        )
-    return shown
-
-
-_WITHOUT_OUTCOME = (JobEvent.Kind.RUNNING, JobEvent.Kind.HANDED_BACK)
-
-
-def _without_record(kinds: set[str]) -> str:
-    """What became of an attempt that left no record, by the kinds of its events."""
-    if JobEvent.Kind.HANDED_BACK in kinds:
-        return "HANDED_BACK"
-    return "UNKNOWN" if JobEvent.Kind.RUNNING in kinds else "NEVER_BEGAN"
+    return [
+        {
+            "number": attempt.number,
+            "badge": attempts.status_badge(attempt.status),
+            "worker": attempt.worker,
+            "took": words.duration(attempt.seconds) if attempt.seconds is not None else "",
+            "at": markup.moment(attempt.finished_at) if attempt.finished_at else "",
+            "error": mask.text(attempt.error),
+            "traceback": mask.text(attempt.traceback),
+            "log": mask.text(attempt.log),
+            "flower": f"{settings.TASKS_FLOWER_URL.rstrip('/')}/task/{job.pk}.{attempt.number}"
+            if settings.TASKS_FLOWER_URL
+            else "",
+        }
+        for attempt in attempts_of(job, numbers)
+    ]
 
 
 def _between(begin: datetime | None, end: datetime | None) -> float | None:

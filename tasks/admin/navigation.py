@@ -65,6 +65,10 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     request, "Attempts", "history", "admin:django_celery_results_taskresult_changelist",
                     "django_celery_results.view_taskresult",
                 ),
+                _entry(
+                    request, "Webhooks", "webhook", "admin:tasks_webhookendpoint_changelist",
+                    "tasks.view_webhookendpoint",
+                ),
                 _outside("Flower", "local_florist", settings.TASKS_FLOWER_URL),
                 _entry(request, "API docs", "api", "api:openapi-view", None),
             ],

@@ -11,12 +11,13 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from tasks.admin.forms import OptionsForm, PayloadForm, save_uploads
+from tasks.admin.forms import OptionsForm, PayloadForm
 from tasks.dispatch import enqueue
 from tasks.errors import InvalidJob, UnknownTask
 from tasks.models import Job
 from tasks.payloads import dump_payload
 from tasks.registry import TaskSpec, registry
+from tasks.uploads import save_uploads
 
 
 def kinds() -> list[dict[str, Any]]:

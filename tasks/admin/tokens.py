@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -34,6 +35,15 @@ class IssueForm(forms.Form):
         widget=TypedInput("datetime-local", step="1"),
     )
 
+    rate_per_minute = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=2**31 - 1,
+        label="Requests a minute",
+        help_text="Empty: as many as API_RATE_PER_MINUTE says. 0: any number.",
+        widget=TypedInput("number", min="0"),
+    )
+
     def __init__(self, user: Any, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         # Nobody hands out a right that they do not have.
@@ -59,8 +69,8 @@ class ApiTokenAdmin(ModelAdmin):
     list_per_page = 50
     search_fields = ["name"]
     ordering = ["name"]
-    fields = ["name", "hint_shown", "scopes_shown", "condition", "created_at", "expires_at", "last_used_at"]
-    readonly_fields = ["hint_shown", "scopes_shown", "condition"]
+    fields = ["name", "hint_shown", "scopes_shown", "condition", "rate", "created_at", "expires_at", "last_used_at"]
+    readonly_fields = ["hint_shown", "scopes_shown", "condition", "rate"]
 
     def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False  # a token's rights do not change behind the back of who holds it: revoke it and issue another
@@ -75,7 +85,12 @@ class ApiTokenAdmin(ModelAdmin):
         text = token = None
         if request.method == "POST" and form.is_valid():
             given = form.cleaned_data
-            token, text = ApiToken.issue(given["name"], given["scopes"], expires_at=given["expires_at"])
+            token, text = ApiToken.issue(
+                given["name"],
+                given["scopes"],
+                expires_at=given["expires_at"],
+                rate_per_minute=given["rate_per_minute"],
+            )
             self.log_addition(request, token, "issued")
         context = {
             **self.admin_site.each_context(request),
@@ -106,6 +121,11 @@ class ApiTokenAdmin(ModelAdmin):
         if token.expires_at <= timezone.now():
             return markup.badge("Expired", "quiet", "block")
         return format_html("{} until {}", markup.badge("Works", "ok", "check"), markup.moment(token.expires_at))
+
+    @display(description="Requests a minute")
+    def rate(self, token: ApiToken) -> str:
+        limit = settings.TASKS_API_RATE_PER_MINUTE if token.rate_per_minute is None else token.rate_per_minute
+        return f"{limit:,}" if limit else "any number"
 
     @display(description="Last used")
     def used(self, token: ApiToken) -> SafeString:

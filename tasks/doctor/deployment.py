@@ -47,7 +47,7 @@ def secret_key() -> Iterator[Finding]:
     if reasons:
         yield Finding(
             f"SECRET_KEY {' and '.join(reasons)}: who guesses it is logged in as anybody",
-            "Set SECRET_KEY to what `openssl rand -hex 24` prints. Sessions end; nothing else is lost.",
+            "Set SECRET_KEY to what `openssl rand -hex 24` prints. Sessions end, and webhook secrets with them.",
         )
 
 
@@ -78,6 +78,21 @@ def mail() -> Iterator[Finding]:
         )
 
 
+def webhooks() -> Iterator[Finding]:
+    """Whoever may add an endpoint chooses where a worker connects to."""
+    allowed = {
+        "WEBHOOK_ALLOW_HTTP": settings.TASKS_WEBHOOK_ALLOW_HTTP,
+        "WEBHOOK_ALLOW_PRIVATE": settings.TASKS_WEBHOOK_ALLOW_PRIVATE,
+    }
+    hosts, names = _hosts_off_loopback(), [name for name, is_allowed in allowed.items() if is_allowed]
+    if hosts and names:
+        yield Finding(
+            f"the site answers to {', '.join(hosts)}, and {' and '.join(names)} is set: whoever may add a webhook "
+            "reaches what only this network should, or has messages sent in the clear",
+            f"Unset {' and '.join(names)}.",
+        )
+
+
 def system_checks() -> Iterator[Finding]:
     """Django's, and those of every app. The command runs them as a check, since one that fails must not silence it."""
     for message in checks.run_checks():
@@ -95,5 +110,6 @@ CHECKS = (
     Check("secret-key", "SECRET_KEY is long, and no example", secret_key),
     Check("session-cookies", "session cookies are for https only, or the site is not public", session_cookies),
     Check("mail", "e-mail is sent, or the site is for this machine only", mail),
+    Check("webhooks", "webhooks go to public addresses by https only, or the site is for this machine only", webhooks),
     Check("system-checks", "`manage.py check` has no error", system_checks),
 )

@@ -1,16 +1,17 @@
 """Who may call the HTTP API: a bearer token with the scope, or the session of a staff user with the permission."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
-from ninja.errors import AuthenticationError, AuthorizationError
+from ninja.errors import AuthorizationError
 from ninja.security import HttpBearer, SessionAuth
 
+from tasks.http.throttling import admit
 from tasks.models import ApiToken
 from tasks.permissions import RIGHTS, missing
 
@@ -54,7 +55,7 @@ class Token(HttpBearer):
 
     def __init__(self, *verbs: str):
         super().__init__()
-        self.scopes = tuple(dict.fromkeys(RIGHTS[verb].scope for verb in verbs))
+        self.scopes = _scopes_of(verbs)
 
     def __call__(self, request: HttpRequest) -> str | None:
         """As HttpBearer does it, but past ``request.headers``, which would copy every header for the sake of one."""
@@ -65,10 +66,10 @@ class Token(HttpBearer):
         found, now = recent_tokens.find(token), timezone.now()
         if found is None or (found.expires_at and found.expires_at <= now):
             return None
-        for scope in self.scopes:
-            if not found.allows(scope, now=now):
-                raise AuthorizationError(message=f"the token lacks the scope {scope}")
+        admit(request, found)
+        _check_scopes(found, self.scopes)
         _note_use(found, now)
+        request.api_token = found  # type: ignore[attr-defined]  # for ``require`` and ``may``
         return f"token:{found.name}"
 
 
@@ -98,29 +99,51 @@ def allowed(*verbs: str) -> list[Any]:
     return [Token(*verbs), StaffSession(*verbs)]
 
 
-def require(request: HttpRequest, *verbs: str) -> None:
-    """For what only the body tells: the caller, who has passed ``allowed`` already, has the rights to ``verbs`` too.
-
-    Raises AuthorizationError.
-    """
-    if is_person(request):
-        if why := missing(request.user, *verbs):
-            raise AuthorizationError(message=why)
-        return
-    _, _, text = request.META["HTTP_AUTHORIZATION"].partition(" ")
-    if Token(*verbs).authenticate(request, text) != caller_of(request):
-        raise AuthenticationError
-
-
 def caller_of(request: HttpRequest) -> str:
-    """Who has passed ``allowed``: a person's name, or `token:<name>`."""
+    """Who has passed ``allowed``, as jobs keep it in ``requested_by``: a person's name, or `token:<name>`."""
     name: str = request.auth  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
     return name
 
 
 def is_person(request: HttpRequest) -> bool:
     """Whether the caller came by a session: a token says what it may do, and not who holds it."""
-    return "HTTP_AUTHORIZATION" not in request.META
+    return _token_of(request) is None
+
+
+def require(request: HttpRequest, *verbs: str) -> None:
+    """For what only the body tells: the caller, who has passed ``allowed`` already, has the rights to ``verbs`` too.
+
+    Raises AuthorizationError.
+    """
+    if (token := _token_of(request)) is None:
+        if why := missing(request.user, *verbs):
+            raise AuthorizationError(message=why)
+        return
+    _check_scopes(token, _scopes_of(verbs))
+
+
+def may(request: HttpRequest, *verbs: str) -> bool:
+    """Whether who was let in has the rights to ``verbs`` too. For what a door shows beyond what it is for."""
+    try:
+        require(request, *verbs)
+    except AuthorizationError:
+        return False
+    return True
+
+
+def _token_of(request: HttpRequest) -> ApiToken | None:
+    token: ApiToken | None = getattr(request, "api_token", None)
+    return token
+
+
+def _scopes_of(verbs: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(RIGHTS[verb].scope for verb in verbs))
+
+
+def _check_scopes(token: ApiToken, scopes: Iterable[str]) -> None:
+    for scope in scopes:
+        if not token.allows(scope):
+            raise AuthorizationError(message=f"the token lacks the scope {scope}")
 
 
 def _note_use(token: ApiToken, now: datetime) -> None:

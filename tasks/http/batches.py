@@ -1,5 +1,7 @@
 """/jobs/batch: accept many at once, refuse some of them. /batches: how far they are."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,12 +14,16 @@ from typing_extensions import TypedDict
 from tasks.batches import store_batch
 from tasks.dispatch import JobRequest, prepare
 from tasks.errors import InvalidJob
-from tasks.http import body, idempotency
-from tasks.http.access import allowed
+from tasks.http import body, idempotency, paging, query
+from tasks.http.access import allowed, caller_of
+from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
 from tasks.http.problems import description, of_invalid_job, respond
-from tasks.http.schemas import BatchOut, JobIn, answer, shown_batch
+from tasks.http.query import PLAIN
+from tasks.http.schemas import BatchOut, BatchSummary, JobIn, JobOptions, answer, shown_batch, summary_of_batch
+from tasks.http.visibility import visible
 from tasks.insertion import NewJob
 from tasks.models import Batch
+from tasks.seeking import page
 
 MOST_JOBS = 1000
 MAX_KEY = 190  # each job's own key is this one and its index
@@ -26,11 +32,11 @@ router = Router(tags=["batches"])
 
 
 class BatchJobIn(JobIn):
-    idempotency_key: str | None = Field(None, min_length=1, max_length=200)
+    idempotency_key: str | None = Field(None, min_length=1, max_length=200, pattern=PLAIN)
 
 
 class BatchIn(BaseModel, extra="forbid"):
-    name: str = Field("", max_length=200, description="For people.")
+    name: str = Field("", max_length=200, pattern=PLAIN, description="For people.")
     # Each is checked by itself, so that one that is wrong does not refuse the others.
     jobs: list[SkipValidation[BatchJobIn]] = Field(min_length=1, max_length=MOST_JOBS)
 
@@ -52,44 +58,73 @@ class BatchAnswer(TypedDict):
     rejected: list[Rejected]
 
 
+def documented(model: type[BaseModel]) -> dict[str, Any]:
+    """For ``openapi_extra`` of an operation that reads ``model`` and accepts many jobs."""
+    keys = idempotency.documented("The same key and body answer with the same batch and jobs.", max_length=MAX_KEY)
+    return {**keys, **body.documented(model)}
+
+
 @router.post(
     "/jobs/batch",
     response={202: BatchAnswer},
     auth=allowed("jobs.enqueue"),
     summary=f"Accept up to {MOST_JOBS:,} jobs",
-    openapi_extra={
-        **idempotency.documented("The same key and body answer with the same batch and jobs.", max_length=MAX_KEY),
-        **body.documented(BatchIn),
-    },
+    openapi_extra=documented(BatchIn),
 )
 def create_batch(request: HttpRequest) -> HttpResponse:
     """The accepted jobs are durable when this answers. Where every job is refused, the answer is a problem whose
     ``rejected`` says why, and there is no batch."""
     given = body.read(request, BatchIn)
+
+    def work(item: Any) -> Work:
+        job = BatchJobIn.model_validate(item)
+        return Work(job.task, job.payload, job, idempotency.digest_of(job), job.idempotency_key)
+
+    return accept_many(request, given.name, given.jobs, work, member="jobs")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One job of many that were sent together. ``key`` is its own Idempotency-Key, beside that of them all."""
+
+    task: str
+    payload: dict[str, Any]
+    options: JobOptions
+    digest: str
+    key: str | None = None
+
+
+def accept_many(
+    request: HttpRequest, name: str, items: Sequence[Any], work: Callable[[Any], Work], *, member: str
+) -> HttpResponse:
+    """Accept a batch of what ``work`` makes of each of ``items``, the body's ``member``, and refuse those of which it
+    raises a ValidationError. The answer is a BatchAnswer; a problem where none is accepted."""
     key = idempotency.key_of(request, max_length=MAX_KEY)
-    caller: str = request.auth  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
+    caller = caller_of(request)
     batch = Batch(
-        name=given.name,
+        name=name,
         requested_by=caller,
         idempotency_key=key,
+        idempotency_owner=caller if key else "",
         digest=sha256(request.body).hexdigest() if key else "",
     )
     prepared: dict[int, NewJob] = {}
     rejected: dict[int, dict[str, Any]] = {}
-    for index, item in enumerate(given.jobs):
+    for index, item in enumerate(items):
+        place = f"{request.path}#/{member}/{index}"
         try:
-            prepared[index] = prepare(_request(BatchJobIn.model_validate(item), index, batch))
+            prepared[index] = prepare(_request(work(item), index, batch))
         except ValidationError as error:
-            rejected[index] = description("invalid", _place(request, index), errors=_errors(error))
+            rejected[index] = description("invalid", place, errors=_errors(error))
         except InvalidJob as error:
-            rejected[index] = of_invalid_job(error, _place(request, index))
+            rejected[index] = of_invalid_job(error, place)
     batch, answers = store_batch(batch, list(prepared.values()))
     accepted: list[Accepted] = []
     for index, stored in zip(prepared, answers, strict=True):
         if isinstance(stored, UUID):
             accepted.append({"index": index, "id": stored, "location": f"/api/v1/jobs/{stored}"})
         else:
-            rejected[index] = of_invalid_job(stored, _place(request, index))
+            rejected[index] = of_invalid_job(stored, f"{request.path}#/{member}/{index}")
     refusals = [{"index": index, "problem": rejected[index]} for index in sorted(rejected)]
     if not accepted:
         none = "none of the jobs was accepted; `rejected` says why"
@@ -98,38 +133,51 @@ def create_batch(request: HttpRequest) -> HttpResponse:
     return answer(told, status=202, location=f"/api/v1/batches/{batch.pk}")
 
 
+@router.get(
+    "/batches",
+    response=PageOut[BatchSummary],
+    auth=allowed("jobs.view"),
+    summary="List batches",
+    openapi_extra=paging.documented(PageQuery),
+)
+def list_batches(request: HttpRequest) -> HttpResponse:
+    """The newest first. How far one is, it tells itself."""
+    given = query.read(request, PageQuery)
+    found = page(visible(request, Batch.objects.all()), limit=given.limit, cursor=cursor_of(given, UUID))
+    return answer_page(request, found, summary_of_batch)
+
+
 @router.get("/batches/{uuid:batch_id}", response=BatchOut, auth=allowed("jobs.view"), summary="How far a batch is")
 def read_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     return answer(shown_batch(readable_batch(request, batch_id)))
 
 
 def readable_batch(request: HttpRequest, batch_id: UUID) -> Batch:
-    """The batch, for a caller who may read it. Raises Http404 where there is none."""
-    batch = Batch.objects.filter(pk=batch_id).first()
+    """The batch, for a caller who may see it. Raises Http404 where there is none, or it is somebody else's."""
+    batch = visible(request, Batch.objects.all()).filter(pk=batch_id).first()
     if batch is None:
         raise Http404(f"there is no batch {batch_id}")
     return batch
 
 
-def _request(job: BatchJobIn, index: int, batch: Batch) -> JobRequest:
+def _request(work: Work, index: int, batch: Batch) -> JobRequest:
     of_batch = f"{batch.idempotency_key}/{index}" if batch.idempotency_key else None
+    options = work.options
     return JobRequest(
-        task=job.task,
-        payload=job.payload,
-        priority=job.priority,
-        delay_seconds=job.delay_seconds,
-        run_at=job.run_at,
-        expires_at=job.expires_at,
-        idempotency_key=job.idempotency_key or of_batch,
-        correlation_id=job.correlation_id,
+        task=work.task,
+        payload=work.payload,
+        priority=options.priority,
+        delay_seconds=options.delay_seconds,
+        run_at=options.run_at,
+        expires_at=options.expires_at,
+        idempotency_key=work.key or of_batch,
+        idempotency_owner=batch.requested_by,
+        idempotency_digest=work.digest,
+        correlation_id=options.correlation_id,
         requested_by=batch.requested_by,
-        metadata=job.metadata,
+        metadata=options.metadata,
         batch=batch,
     )
-
-
-def _place(request: HttpRequest, index: int) -> str:
-    return f"{request.path}#/jobs/{index}"
 
 
 def _errors(error: ValidationError) -> list[dict[str, str]]:

@@ -48,7 +48,9 @@ class ReasonIn(BaseModel, extra="forbid"):
 class RehearsalIn(BaseModel, extra="forbid"):
     payload: dict[str, Any] | None = Field(None, description="As after such an edit; null: as it is.")
     task: str = Field("", max_length=200, description="Rehearse it as this task.")
-    unmask: bool = Field(False, description="Hide nothing of what the task repeats. Takes that right; it is audited.")
+    unmask: bool = Field(
+        False, strict=True, description="Hide nothing of what the task repeats. Takes that right; it is audited."
+    )
 
 
 @router.get("/dead-letters", response=LettersOut, auth=allowed("dead_letters.view"), summary="Find dead letters")

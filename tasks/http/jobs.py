@@ -1,19 +1,37 @@
-"""/jobs: accept one, read one."""
+"""/jobs: accept one, read one, list them."""
 
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
+from ninja.errors import AuthorizationError
+from pydantic import Field
 
-from tasks.dispatch import enqueue
-from tasks.http import body, freshness, idempotency, waiting
-from tasks.http.access import allowed
+from tasks.dead_letters.masking import Mask
+from tasks.http import accepting, body, freshness, idempotency, paging, query, waiting
+from tasks.http.accepting import answer_accepted, enqueue_for
+from tasks.http.access import allowed, caller_of, may
 from tasks.http.masking import mask_for
-from tasks.http.schemas import JobIn, JobOut, answer, shown
+from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
+from tasks.http.query import Moment, Text
+from tasks.http.schemas import JobIn, JobOut, JobSummary, answer, shown, summary
+from tasks.http.visibility import visible
+from tasks.job_lists import JobFilter, list_jobs
 from tasks.models import Job
+from tasks.states import JobState
 
 router = Router(tags=["jobs"])
+
+
+class JobsQuery(PageQuery):
+    state: JobState | None = None
+    task: Text | None = Field(None, description="Under any name that it has had.")
+    queue: Text | None = None
+    batch: UUID | None = None
+    correlation_id: Text | None = None
+    requested_by: Text | None = Field(None, description="Yourself, unless you may see the jobs of others.")
+    created_after: Moment | None = Field(None, description="This moment included.")
+    created_before: Moment | None = Field(None, description="This moment not included.")
 
 
 @router.post(
@@ -21,40 +39,33 @@ router = Router(tags=["jobs"])
     response={200: JobOut, 202: JobOut},
     auth=allowed("jobs.enqueue"),
     summary="Accept a job",
-    openapi_extra={
-        "parameters": [
-            *idempotency.documented("The same key for the same task answers with the same job.")["parameters"],
-            waiting.documented(),
-        ],
-        **body.documented(JobIn),
-    },
+    openapi_extra=accepting.documented(JobIn),
 )
 def create_job(request: HttpRequest) -> HttpResponse:
     """The job is durable when this answers, whether or not the broker can be reached. 200 says that it has ended by
     then, however it did (`state`): only who prefers to wait is answered so."""
     job = body.read(request, JobIn)
-    accepted = enqueue(
-        job.task,
-        job.payload,
-        priority=job.priority,
-        delay_seconds=job.delay_seconds,
-        run_at=job.run_at,
-        expires_at=job.expires_at,
-        correlation_id=job.correlation_id,
-        metadata=job.metadata,
-        idempotency_key=idempotency.key_of(request),
-        requested_by=request.auth,  # type: ignore[attr-defined]  # set by ninja: what the authenticator returned
-    )
-    location, seconds = f"/api/v1/jobs/{accepted.pk}", waiting.asked_seconds(request)
-    waited = waiting.wait(accepted, seconds)
-    known = _latest(accepted) if waited else accepted
-    response = answer(
-        shown(known, mask_for(request, known)), status=200 if waited and known.is_final else 202, location=location
-    )
-    if waited:
-        waiting.tell(response, seconds)
-    freshness.set_retry_after(response, known)
-    return response
+    digest = idempotency.digest_of(job) if idempotency.HEADER_META in request.META else ""
+    return answer_accepted(request, enqueue_for(request, job.task, job.payload, job, digest=digest))
+
+
+@router.get(
+    "/jobs",
+    response=PageOut[JobSummary],
+    auth=allowed("jobs.view"),
+    summary="List jobs",
+    openapi_extra=paging.documented(JobsQuery),
+)
+def list_of_jobs(request: HttpRequest) -> HttpResponse:
+    """The newest first, without payload, result and metadata; what is somebody else's only for who may see it."""
+    given = query.read(request, JobsQuery)
+    caller = caller_of(request)
+    if not may(request, "jobs.view_all") and given.requested_by not in (None, caller):
+        raise AuthorizationError(message="what others asked for is seen with the scope jobs:read_all")
+    owner = given.requested_by if may(request, "jobs.view_all") else caller
+    wanted = given.model_dump(exclude={"limit", "cursor"}, exclude_none=True) | {"requested_by": owner or ""}
+    found = list_jobs(JobFilter(**wanted), limit=given.limit, cursor=cursor_of(given, UUID))
+    return answer_page(request, found, lambda job: summary(job, _mask_of_texts(request, job)))
 
 
 @router.get(
@@ -81,16 +92,13 @@ def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 
 def readable_job(request: HttpRequest, job_id: UUID) -> Job:
-    """The job, for a caller who may read it. Raises Http404 where there is none."""
-    job = Job.objects.filter(pk=job_id).first()
+    """The job, for a caller who may see it. Raises Http404 where there is none, or it is somebody else's."""
+    job = visible(request, Job.objects.all()).filter(pk=job_id).first()
     if job is None:
         raise Http404(f"there is no job {job_id}")
     return job
 
 
-def _latest(accepted: Job) -> Job:
-    """The job as it is by now; as it was, where the database is away: it was accepted all the same."""
-    try:
-        return Job.objects.filter(pk=accepted.pk).first() or accepted
-    except (OperationalError, InterfaceError):
-        return accepted
+def _mask_of_texts(request: HttpRequest, job: Job) -> Mask | None:
+    """Most jobs of a list say nothing that could quote their payload, which then need not be read."""
+    return mask_for(request, job) if job.error or job.progress_note else None

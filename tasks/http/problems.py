@@ -27,9 +27,15 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "not-found": ProblemType(404, "Not found", "Check the address and the id."),
     "method-not-allowed": ProblemType(405, "Method not allowed", "See the documentation of this address."),
     "conflict": ProblemType(409, "Not possible in the present state", "Read the job again and decide anew."),
+    "still-running": ProblemType(
+        409, "The first request with this key still runs", "Send the same again after `Retry-After` seconds."
+    ),
     "too-large": ProblemType(413, "Too large", "Store the data and send its name; see the limit in the detail."),
     "unsupported-media-type": ProblemType(415, "Wrong content type", "Send `Content-Type: application/json`."),
     "invalid": ProblemType(422, "Not valid", "Each entry of `errors` names a field and what is wrong with it."),
+    "too-many-requests": ProblemType(
+        429, "Too many requests", "Wait as long as `Retry-After` says; `RateLimit` tells what is left, in every answer."
+    ),
     "too-many-streams": ProblemType(429, "Too many streams", "Close some, follow a batch as a whole, or poll."),
     "busy": ProblemType(
         503, "Not now", "Nothing was changed; the detail says what is away or busy. Send it again later."

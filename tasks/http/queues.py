@@ -61,7 +61,7 @@ def read_queue(request: HttpRequest, name: str) -> HttpResponse:
     response=QueueOut,
     auth=allowed("queues.pause"),
     summary="Begin no job of a queue",
-    openapi_extra=body.documented(PauseIn),
+    openapi_extra=body.documented(PauseIn, required=False),
 )
 def pause_queue(request: HttpRequest, name: str) -> HttpResponse:
     """Within about two seconds. What runs ends, and jobs are accepted as ever. To pause what is paused changes its

@@ -9,6 +9,7 @@ from tasks.models.jobs import UNFINISHED, Batch, Effect, Job, JobEvent, short_id
 from tasks.models.operations import Operation, OperationItem, ParkedJob
 from tasks.models.queues import PausedQueue
 from tasks.models.tokens import ApiToken
+from tasks.models.webhooks import WebhookCursor, WebhookDelivery, WebhookEndpoint
 from tasks.models.workers import Release, WorkerProcess
 
 __all__ = [
@@ -28,6 +29,9 @@ __all__ = [
     "PausedQueue",
     "Redirect",
     "Release",
+    "WebhookCursor",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "WorkerProcess",
     "error_summary",
     "short_id",

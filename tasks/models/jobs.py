@@ -22,7 +22,10 @@ class Batch(models.Model):
     )
     created_at = models.DateTimeField(db_default=Now())
     requested_by = models.CharField(max_length=200, blank=True)
-    idempotency_key = models.CharField(max_length=200, null=True, blank=True, unique=True)
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)
+    idempotency_owner = models.CharField(
+        max_length=200, blank=True, default="", db_default="", editable=False, help_text="Whose key it is, if anyone's."
+    )
     digest = models.CharField(
         max_length=64, blank=True, editable=False, help_text="Of the jobs it was made with, where it has a key."
     )
@@ -30,6 +33,10 @@ class Batch(models.Model):
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "batches"
+        constraints = [
+            models.UniqueConstraint(fields=["idempotency_key", "idempotency_owner"], name="batch_idempotency")
+        ]
+        indexes = [models.Index(fields=["requested_by", "-id"], condition=~Q(requested_by=""), name="batch_owner")]
 
     def __str__(self) -> str:
         return self.name or f"{self.total} jobs {short_id(self.id)}"
@@ -93,6 +100,17 @@ class Job(models.Model):
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
 
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)
+    idempotency_owner = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Who has the key for their own, whatever the task; empty where the task has it, whoever asks.",
+    )
+    idempotency_digest = models.CharField(
+        max_length=64, blank=True, default="", db_default="", editable=False, help_text="Of the owner's request."
+    )
     correlation_id = models.CharField(max_length=200, blank=True)
     requested_by = models.CharField(max_length=200, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
@@ -103,7 +121,14 @@ class Job(models.Model):
         constraints = [
             # Conditional: most jobs have no key, and would be entered three times in their lives all the same.
             models.UniqueConstraint(
-                fields=["task", "idempotency_key"], condition=Q(idempotency_key__isnull=False), name="job_idempotency"
+                fields=["task", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False, idempotency_owner=""),
+                name="job_idempotency",
+            ),
+            models.UniqueConstraint(
+                fields=["idempotency_key", "idempotency_owner"],
+                condition=Q(idempotency_key__isnull=False) & ~Q(idempotency_owner=""),
+                name="job_idempotency_of_owner",
             ),
             models.CheckConstraint(condition=Q(state__in=JobState.values), name="job_state_is_known"),
             models.CheckConstraint(
@@ -123,6 +148,7 @@ class Job(models.Model):
             models.Index(fields=["batch", "state"], condition=Q(batch__isnull=False), name="job_batch"),
             models.Index(fields=["task", "-id"], name="job_task"),
             models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="job_finished"),
+            models.Index(fields=["requested_by", "-id"], condition=~Q(requested_by=""), name="job_owner"),
             models.Index(fields=["correlation_id"], condition=~Q(correlation_id=""), name="job_correlation"),
         ]
 

@@ -20,6 +20,9 @@ class ApiToken(models.Model):
     scopes = models.JSONField(default=list)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True, blank=True)
+    rate_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Requests a minute; empty: as API_RATE_PER_MINUTE says; 0: any number."
+    )
     last_used_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -29,11 +32,18 @@ class ApiToken(models.Model):
         return self.name
 
     @classmethod
-    def issue(cls, name: str, scopes: list[str], *, expires_at: datetime | None = None) -> tuple["ApiToken", str]:
+    def issue(
+        cls, name: str, scopes: list[str], *, expires_at: datetime | None = None, rate_per_minute: int | None = None
+    ) -> tuple["ApiToken", str]:
         """A new token and its text, which is nowhere else. The text has 256 random bits, so a plain hash suffices."""
         text = cls.PREFIX + secrets.token_urlsafe(32)
         token = cls.objects.create(
-            name=name, digest=cls.digest_of(text), hint=text[:8], scopes=scopes, expires_at=expires_at
+            name=name,
+            digest=cls.digest_of(text),
+            hint=text[:8],
+            scopes=scopes,
+            expires_at=expires_at,
+            rate_per_minute=rate_per_minute,
         )
         return token, text
 

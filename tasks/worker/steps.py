@@ -1,4 +1,4 @@
-"""The worker's side threads: signs of life, supervision, relay, operations and collector. Started after the pool."""
+"""The worker's side threads: signs of life, supervision, relay, chores and collector. Started after the pool."""
 
 import gc
 import logging
@@ -19,6 +19,7 @@ from tasks import brokers, queues
 from tasks.brokers import Broker, DeadMessage
 from tasks.dead_letters import grouping, operations, regressions
 from tasks.errors import BrokerUnavailable
+from tasks.webhooks import outbox
 from tasks.worker import child, collector, relay, supervision  # noqa: F401  child listens to a signal
 from tasks.worker.shutdown import Shutdown
 from tasks.worker.watchdog import Watchdog, backlog
@@ -128,6 +129,7 @@ class SideThreads(bootsteps.StartStopStep):
         self._repeat(
             _Chore(0.5, lambda: relay.publish_due(broker)),
             _Chore(0.5, operations.advance),
+            _Chore(1.0, outbox.advance),
             _Chore(3.0, lambda: relay.publish_missing(broker, worker.marks, pace)),
             _Chore(3.0, lambda: _look_after(worker, watchdog, broker)),
         )

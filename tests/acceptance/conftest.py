@@ -16,6 +16,7 @@ from django.test.utils import setup_databases, teardown_databases
 
 from tasks import publisher
 from tasks.models import WorkerProcess
+from tests.acceptance.site import Server, answers
 from tests.vhosts import vhost
 from tests.waiting import wait_for
 
@@ -133,3 +134,18 @@ def worker(platform, tmp_path_factory) -> Iterator[Worker]:
     finally:
         code = running.stop()
     assert code == 0, running.log.read_text()[-3000:]
+
+
+@pytest.fixture
+def start_server(platform, tmp_path) -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start(what: str, **environment: str) -> Server:
+        server = Server(what, what, {**platform, **environment}, tmp_path)
+        servers.append(server)
+        wait_for(lambda: answers(server.url), what)
+        return server
+
+    yield start
+    for server in servers:
+        server.process.kill()

@@ -1,7 +1,5 @@
 """Jobs followed by HTTP through the load balancer of production: two API servers, one for streams, and their deaths."""
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,44 +11,16 @@ import pytest
 from django.utils import timezone
 
 from compose.private.nginx import balancer
-from compose.private.process import Process
-from compose.private.programs import START
 from tasks import brokers
 from tasks.following import TOLD
 from tasks.models import ApiToken, Job, JobEvent
 from tasks.states import JobState
 from tasks.transitions import change
-from tests.acceptance.conftest import ROOT
+from tests.acceptance.site import Server, answers
 from tests.acceptance.sse import EventSource
 from tests.chaos.proxy import Proxy
 from tests.unit.tasks.factories import make_job
 from tests.waiting import closed_port, wait_for
-
-
-class Server:
-    """`compose/django/start web` or `streams`, with one worker, on a port of its own."""
-
-    def __init__(self, name: str, what: str, environment: dict[str, str], directory: Path):
-        self.port = closed_port()
-        path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
-        values = {
-            **{"MAX_WAITING_REQUESTS": "2", "MAX_STREAMS_PER_CALLER": "3", "WEB_WORKERS": "1", "WEB_THREADS": "8"},
-            **environment,
-            **{"PATH": path, "PORT": str(self.port), "STREAM_PORT": str(self.port)},
-        }
-        self.process = Process(name, [START, what], directory=directory, environment=values, cwd=ROOT)
-        self.process.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/live", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 class Site:
@@ -86,7 +56,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def token(committed) -> Iterator[str]:
-    token, text = ApiToken.issue("streams", ["jobs:read", "jobs:write"])
+    token, text = ApiToken.issue("streams", ["jobs:read", "jobs:read_all", "jobs:write"])
     yield text
     token.delete()
 
@@ -100,21 +70,6 @@ def site(platform, tmp_path) -> Iterator[Site]:
         yield running
     finally:
         running.end()
-
-
-@pytest.fixture
-def start_server(platform, tmp_path) -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
-
-    def start(what: str, **environment: str) -> Server:
-        server = Server(what, what, {**platform, **environment}, tmp_path)
-        servers.append(server)
-        wait_for(lambda: answers(server.url), what)
-        return server
-
-    yield start
-    for server in servers:
-        server.process.kill()
 
 
 @pytest.fixture

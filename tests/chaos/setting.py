@@ -59,7 +59,7 @@ def played(stage: Stage, scenario: Scenario, seed: int, mutation: str) -> Iterat
         numbers = range(1, scenario.workers + 1)
         workers = [Worker(f"worker-{n}", directory, environment, options=options) for n in numbers]
         webs = [Web(f"web-{n}", directory, environment, port=free_port()) for n in range(1, scenario.webs + 1)]
-        _, token = ApiToken.issue("chaos", ["jobs:write"])
+        _, token = ApiToken.issue("chaos", ["jobs:write"], rate_per_minute=0)
         load = Load([web.url for web in webs], token, f"{seed} {scenario.name}")
         dice = random.Random(f"{seed} {scenario.name}")
         watchers = [Flower(directory, environment, port=free_port())] if scenario.flower else []

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from tasks import queues, words
 from tasks.errors import TaskPlatformError
-from tasks.management.dead_letters.arguments import add_person
+from tasks.management.arguments import add_person
 from tasks.models import PausedQueue
 from tasks.moments import read_moment_to_come
 from tasks.queues import QueueState

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.dead_letters import documents, editing
-from tasks.management.dead_letters.action import Action, Answer
-from tasks.management.dead_letters.arguments import account, add_limit, add_reason, edit_id, letter_id
+from tasks.management.action import Action, Answer
+from tasks.management.arguments import account, add_limit, add_reason
+from tasks.management.dead_letters.arguments import edit_id, letter_id
 from tasks.management.dead_letters.editing import differences
-from tasks.management.dead_letters.facts import one_line
+from tasks.management.facts import one_line
 from tasks.models import DeadLetter, LetterEdit
 
 

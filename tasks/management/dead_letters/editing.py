@@ -11,8 +11,9 @@ from django.core.management.base import CommandError
 
 from tasks.dead_letters import documents, editing
 from tasks.dead_letters.masking import Mask
-from tasks.management.dead_letters.action import Action, Answer
-from tasks.management.dead_letters.arguments import account, add_file, add_reason, add_target, letter_id, read_file
+from tasks.management.action import Action, Answer
+from tasks.management.arguments import account, add_file, add_reason, read_file
+from tasks.management.dead_letters.arguments import add_target, letter_id
 from tasks.models import DeadLetter, LetterEdit
 
 

@@ -4,9 +4,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from tasks.dead_letters import documents, search
-from tasks.management.dead_letters.action import Action, Answer
-from tasks.management.dead_letters.arguments import add_limit
-from tasks.management.dead_letters.facts import one_line
+from tasks.management.action import Action, Answer
+from tasks.management.arguments import add_limit
+from tasks.management.facts import one_line
 from tasks.models import DeadLetter
 
 

@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from tasks.dead_letters import documents, groups
 from tasks.dead_letters.groups import MAX_LISTED, Status, Summary
-from tasks.management.dead_letters.action import Action, Answer
-from tasks.management.dead_letters.arguments import add_limit, add_person, group_id
-from tasks.management.dead_letters.facts import facts, one_line
+from tasks.management.action import Action, Answer
+from tasks.management.arguments import add_limit, add_person
+from tasks.management.dead_letters.arguments import group_id
+from tasks.management.facts import facts, one_line
 from tasks.moments import read_moment_to_come
 
 

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from tasks.dead_letters import discarding, replaying
 from tasks.errors import InvalidReason, TaskPlatformError
-from tasks.management.dead_letters.action import Action, Answer
-from tasks.management.dead_letters.arguments import add_person, add_reason, add_target, letter_id
+from tasks.management.action import Action, Answer
+from tasks.management.arguments import add_person, add_reason
+from tasks.management.dead_letters.arguments import add_target, letter_id
 from tasks.models import DeadLetter
 
 

@@ -11,8 +11,9 @@ from tasks.dead_letters import documents, operations, preflight
 from tasks.dead_letters.pacing import FASTEST, RATE_PER_SECOND, STEPS, STOP_RATIO
 from tasks.dead_letters.query import up_to
 from tasks.errors import InvalidOperation
-from tasks.management.dead_letters.action import Action, Actions, Answer
-from tasks.management.dead_letters.arguments import add_confirmation, add_limit, add_person, add_reason, operation_id
+from tasks.management.action import Action, Actions, Answer
+from tasks.management.arguments import add_limit, add_person, add_reason
+from tasks.management.dead_letters.arguments import add_confirmation, operation_id
 from tasks.management.dead_letters.progress import confirm_some, followed, line, looked, progressed
 from tasks.management.dead_letters.watching import complaint, watch
 from tasks.models import Operation

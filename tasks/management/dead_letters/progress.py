@@ -10,8 +10,8 @@ from tasks.dead_letters import documents
 from tasks.dead_letters.documents import OperationOut
 from tasks.dead_letters.pacing import Pacing
 from tasks.dead_letters.preflight import Blocker, Preflight
-from tasks.management.dead_letters.action import Answer, confirm
-from tasks.management.dead_letters.facts import facts
+from tasks.management.action import Answer, confirm
+from tasks.management.facts import facts
 from tasks.models import Operation
 
 

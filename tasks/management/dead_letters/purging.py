@@ -5,8 +5,9 @@ from typing import Any
 
 from tasks import audit
 from tasks.dead_letters import operations, preflight
-from tasks.management.dead_letters.action import Action, Answer
-from tasks.management.dead_letters.arguments import add_confirmation, add_person, add_reason
+from tasks.management.action import Action, Answer
+from tasks.management.arguments import add_person, add_reason
+from tasks.management.dead_letters.arguments import add_confirmation
 from tasks.management.dead_letters.progress import confirm_some, followed, looked
 from tasks.models import Operation
 from tasks.permissions import of_operation

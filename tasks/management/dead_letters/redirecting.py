@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from tasks.dead_letters import documents, redirects
-from tasks.management.dead_letters.action import Action, Actions, Answer
-from tasks.management.dead_letters.arguments import add_person, add_reason
-from tasks.management.dead_letters.facts import one_line
+from tasks.management.action import Action, Actions, Answer
+from tasks.management.arguments import add_person, add_reason
+from tasks.management.facts import one_line
 from tasks.models import Redirect
 
 

@@ -10,9 +10,10 @@ from django.core.management.base import CommandError
 from tasks import words
 from tasks.dead_letters import rehearsal
 from tasks.dead_letters.rehearsal import Rehearsal
-from tasks.management.dead_letters.action import Action, Answer
-from tasks.management.dead_letters.arguments import account, letter_id, read_file
-from tasks.management.dead_letters.facts import facts
+from tasks.management.action import Action, Answer
+from tasks.management.arguments import account, read_file
+from tasks.management.dead_letters.arguments import letter_id
+from tasks.management.facts import facts
 
 
 class Rehearse(Action):

@@ -9,9 +9,10 @@ from django.core.management.base import CommandError
 from tasks import words
 from tasks.dead_letters import inspection
 from tasks.dead_letters.inspection import Inspection
-from tasks.management.dead_letters.action import Action, Answer
-from tasks.management.dead_letters.arguments import add_person, add_reason, letter_id
-from tasks.management.dead_letters.facts import facts
+from tasks.management.action import Action, Answer
+from tasks.management.arguments import add_person, add_reason
+from tasks.management.dead_letters.arguments import letter_id
+from tasks.management.facts import facts
 
 
 class Show(Action):

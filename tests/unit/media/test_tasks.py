@@ -17,6 +17,7 @@ class Context:
     def __init__(self) -> None:
         self.job_id = uuid4()
         self.attempt = 1
+        self.requested_by = "token:t"
         self.checkpoints = 0
         self.progressed: list[tuple[int, int]] = []
 
@@ -75,7 +76,7 @@ def test_the_result_tells_the_original_and_every_variant(storage):
         "width_px": 200,
         "height_px": 100,
         "size_bytes": thumb.size_bytes,
-        "url": f"/admin/media/variant/{thumb.pk}/file/",
+        "url": f"/api/v1/images/{thumb.image_id}/variants/thumb.webp",
     }
     assert context.checkpoints == 7
     assert context.progressed[-1] == (6, 6)

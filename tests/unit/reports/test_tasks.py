@@ -78,7 +78,7 @@ def test_the_schema_tells_forms_everything(monkeypatch):
     fields = ReportPayload.model_json_schema()["properties"]
 
     assert fields["dataset"]["enum"] == ["added-later", "job-activity"]
-    assert fields["formats"]["items"]["enum"] == ["pdf", "csv"]
+    assert fields["formats"]["items"]["enum"] == ["pdf", "xlsx", "csv"]
     assert (fields["formats"]["minItems"], fields["formats"]["uniqueItems"]) == (1, True)
     assert fields["since"]["format"] == fields["until"]["format"] == "date"
     assert all(field["title"] and field["description"] for field in fields.values())
@@ -120,7 +120,7 @@ def test_the_result_lists_the_reports():
             "size_bytes": report.size_bytes,
             "pages": report.pages,
             "rows": 1,
-            "url": f"/admin/reports/report/{report.pk}/file/",
+            "url": f"/api/v1/reports/{report.pk}/file",
         }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from tasks.models import UNFINISHED, Job
 
@@ -17,7 +17,10 @@ pytestmark = [
     [
         (Job.objects.filter(UNFINISHED), ["job_due", "job_queued", "job_running"]),
         (Job.objects.filter(state="dead"), ["job_ended_badly"]),
-        (Job.objects.filter(task="probe.echo", idempotency_key="k"), ["job_idempotency"]),
+        (Job.objects.filter(task="probe.echo", idempotency_key="k", idempotency_owner=""), ["job_idempotency"]),
+        (Job.objects.filter(idempotency_key="k", idempotency_owner="token:t"), ["job_idempotency_of_owner"]),
+        (Job.objects.filter(Q(idempotency_key="k") & ~Q(idempotency_owner="")), ["job_idempotency_of_owner"]),
+        (Job.objects.filter(requested_by="token:t"), ["job_owner"]),
         (Job.objects.filter(task="probe.echo"), ["job_task"]),
         (Job.objects.filter(batch="00000000-0000-0000-0000-000000000000"), ["job_batch"]),
     ],

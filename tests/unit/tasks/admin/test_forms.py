@@ -8,9 +8,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 
-from tasks.admin.forms import PayloadForm, form_field, label_of, plans, save_uploads, storage_name
+from tasks.admin.forms import PayloadForm, form_field, label_of, plans
 from tasks.payloads import dump_payload
 from tasks.registry import registry
+from tasks.uploads import save_uploads, storage_name
 from tests.unit.tasks.admin.conftest import Everything
 
 

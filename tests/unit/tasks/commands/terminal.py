@@ -1,4 +1,4 @@
-"""`manage.py dead_letters`, as somebody types it."""
+"""`manage.py dead_letters` and `manage.py jobs`, as somebody types them."""
 
 import json
 from io import StringIO
@@ -17,10 +17,10 @@ class Outcome(NamedTuple):
         return json.loads(self.printed)
 
 
-def run(*arguments: Any) -> Outcome:
+def run(*arguments: Any, command: str = "dead_letters") -> Outcome:
     out = StringIO()
     try:
-        call_command("dead_letters", *map(str, arguments), stdout=out)
+        call_command(command, *map(str, arguments), stdout=out)
     except CommandError as error:
         return Outcome(error.returncode, out.getvalue(), str(error))
     return Outcome(0, out.getvalue(), "")

@@ -86,7 +86,8 @@ def pages_of(job: Job) -> list[str]:
             f"/api/v1/dead-letters/{letter.pk}",
         )
     ]
-    return [*about_job, f"/api/v1/jobs/{job.pk}/stream", *about_letters]
+    histories = [f"/api/v1/jobs/{job.pk}/{what}" for what in ("stream", "events", "attempts")]
+    return [*about_job, *histories, "/api/v1/jobs", *about_letters]
 
 
 def check_hidden(viewer: Client, job: Job, secret: str = CARD) -> None:

@@ -74,6 +74,16 @@ def test_debug_is_found_wherever_the_site_is(settings, allowed):
     assert findings(deployment.debug()) == []
 
 
+@pytest.mark.parametrize("name", ["WEBHOOK_ALLOW_HTTP", "WEBHOOK_ALLOW_PRIVATE"])
+def test_webhooks_to_anywhere_are_found_where_others_reach_the_site(settings, name):
+    settings.ALLOWED_HOSTS = ["tasks.example.com"]
+    assert findings(deployment.webhooks()) == []
+    setattr(settings, f"TASKS_{name}", True)
+    assert findings(deployment.webhooks())[0].count(name) == 1
+    settings.ALLOWED_HOSTS = ["localhost"]
+    assert findings(deployment.webhooks()) == []
+
+
 def test_any_host_is_found(settings):
     settings.ALLOWED_HOSTS = ["*"]
     assert len(findings(deployment.allowed_hosts())) == 1

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def follow(client: Client):
-    token = ApiToken.issue("t", ["jobs:read"])[1]
+    token = ApiToken.issue("t", ["jobs:read", "jobs:read_all"])[1]
 
     def get(path: str, last_seen: str = ""):
         seen = {"Last-Event-ID": last_seen} if last_seen else {}

@@ -18,7 +18,7 @@ GOOD = {"task": "probe.echo", "payload": {"text": "x"}}
 
 @pytest.fixture
 def headers(db) -> dict[str, str]:
-    return {"Authorization": f"Bearer {ApiToken.issue('t', ['jobs:read', 'jobs:write'])[1]}"}
+    return {"Authorization": f"Bearer {ApiToken.issue('t', ['jobs:read', 'jobs:read_all', 'jobs:write'])[1]}"}
 
 
 @pytest.fixture

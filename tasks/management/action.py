@@ -1,4 +1,4 @@
-"""What every action of `manage.py dead_letters` is, and gives back."""
+"""What an action of a command is, and gives back: one word after `manage.py dead_letters` or `manage.py jobs`."""
 
 import sys
 from abc import ABC, abstractmethod
@@ -14,19 +14,23 @@ from tasks import words
 
 @dataclass(frozen=True)
 class Answer:
-    """``data`` for scripts, ``lines`` for people, and the complaint that it ends with; empty: all was done."""
+    """``data`` for scripts, ``lines`` for people, and the complaint that it ends with; empty: all was done. With a
+    complaint, the process exits with ``code``."""
 
     data: Any
     lines: Iterable[str]
     complaint: str = ""
+    code: int = 1
 
 
 class Action(ABC):
-    """One word after `manage.py dead_letters`. What ``run`` raises of the platform's errors becomes the complaint."""
+    """One word after the command's. What ``run`` raises of the platform's errors becomes the complaint."""
 
     help: str
     spelled: ClassVar[Mapping[str, str]] = {}
     """What the services call by a word of theirs, as one types it here."""
+    invalid_code: ClassVar[int] = 1
+    """What the process exits with where the services say that something was typed wrong."""
 
     @abstractmethod
     def add_arguments(self, parser: ArgumentParser) -> None: ...
