@@ -7,11 +7,13 @@ from django.http import HttpRequest, HttpResponse
 from pydantic import BaseModel
 
 from tasks.dispatch import enqueue
+from tasks.errors import UnknownTask
 from tasks.http import body, freshness, idempotency, waiting
 from tasks.http.access import caller_of
 from tasks.http.masking import mask_for
 from tasks.http.schemas import JobOptions, answer, payload_of, shown
 from tasks.models import Job
+from tasks.registry import registry
 
 
 def documented(model: type[BaseModel]) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def enqueue_for(request: HttpRequest, task: str, payload: dict[str, Any], option
 
     Raises what ``enqueue`` does, and InvalidJob for a key that is none.
     """
+    refuse_own(task)
     key, caller = idempotency.key_of(request), caller_of(request)
     return enqueue(
         task,
@@ -53,6 +56,12 @@ def enqueue_for(request: HttpRequest, task: str, payload: dict[str, Any], option
         idempotency_digest=digest if key else "",
         requested_by=caller,
     )
+
+
+def refuse_own(task: str) -> None:
+    """The platform's own tasks (pruning, alerts, deliveries) are nobody's to ask for over HTTP. Raises UnknownTask."""
+    if task in registry and registry.get(task).name.startswith("platform."):
+        raise UnknownTask(task, [spec.name for spec in registry if not spec.name.startswith("platform.")])
 
 
 def answer_accepted(request: HttpRequest, accepted: Job) -> HttpResponse:

@@ -15,6 +15,7 @@ from tasks.batches import store_batch
 from tasks.dispatch import JobRequest, prepare
 from tasks.errors import InvalidJob
 from tasks.http import body, idempotency, paging, query
+from tasks.http.accepting import refuse_own
 from tasks.http.access import allowed, caller_of
 from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
 from tasks.http.problems import description, of_invalid_job, respond
@@ -113,7 +114,9 @@ def accept_many(
     for index, item in enumerate(items):
         place = f"{request.path}#/{member}/{index}"
         try:
-            prepared[index] = prepare(_request(work(item), index, batch))
+            asked = work(item)
+            refuse_own(asked.task)
+            prepared[index] = prepare(_request(asked, index, batch))
         except ValidationError as error:
             rejected[index] = description("invalid", place, errors=_errors(error))
         except InvalidJob as error:

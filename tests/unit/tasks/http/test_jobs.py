@@ -215,3 +215,14 @@ def test_every_problem_type_is_explained_at_its_address(client, slug):
 
 def test_the_schema_can_be_read(client):
     assert "/api/v1/jobs" in client.get("/api/v1/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize("task", ["platform.prune", "platform.mail_admins", "platform.deliver_webhook"])
+def test_the_platforms_own_tasks_are_nobodys_to_ask_for(send, client, token, task):
+    problem(send({"task": task}), 422, "invalid")
+    headers = {"Authorization": f"Bearer {token}"}
+    many = client.post(
+        "/api/v1/jobs/batch", {"jobs": [{"task": task}]}, content_type="application/json", headers=headers
+    )
+    problem(many, 422, "invalid")
+    assert not Job.objects.exists()
