@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from pydantic import AfterValidator, BaseModel, Field, SkipValidation, model_validator
 
-from notifications.tasks import Address, EmailPayload, Phone, Target, single_line
+from notifications.tasks import Address, EmailPayload, Phone, Target, Wording, single_line
 from tasks.http.door import (
     MOST_JOBS,
     PLAIN,
@@ -61,7 +61,7 @@ class NotificationIn(JobOptions):
     title: Annotated[str, AfterValidator(single_line)] = Field(
         min_length=1, max_length=MOST_TITLE, description="One line: the subject of the e-mail; SMS have none."
     )
-    text: str = Field(min_length=1, max_length=MOST_TEXT, description="Short enough for all channels.")
+    text: Wording = Field(max_length=MOST_TEXT, description="Short enough for all channels.")
     html: str | None = Field(None, description="For the e-mail, beside the text.")
 
 
@@ -106,7 +106,7 @@ def create_notification(request: HttpRequest) -> HttpResponse:
     """A batch with a job for each channel that has recipients, in the order e-mail, SMS, push. Each is retried, and
     can be repaired, by itself. A body with a fault is refused as a whole."""
     given = read_body(request, NotificationIn)
-    return accept_many(request, given.title[:200], _channels(given), lambda work: work, member="to")
+    return accept_many(request, given.title[:200], _channels(given), lambda work: work, member="to", whole=True)
 
 
 def _channels(given: NotificationIn) -> list[Work]:

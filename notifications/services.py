@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from email.utils import parseaddr
 from functools import partial
+from hashlib import sha256
 from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,7 +19,6 @@ from notifications.plain_text import text_from_html
 from tasks.api import PermanentError, RetryLater
 
 Sendable = TypeVar("Sendable", Email, Text)
-"""A message that knows whom it is for: ``recipients``."""
 
 Once = Callable[[str, Callable[[], Any]], Any]
 """JobContext.once: do it unless an earlier attempt did, and return what it returned."""
@@ -40,7 +40,7 @@ def compose(*, job_id: UUID, to: Sequence[str], cc: Sequence[str], subject: str,
     )
 
 
-def deliver(message: Sendable, channel: Channel[Sendable], once: Once) -> Receipt:
+def deliver(message: Email, channel: Channel[Email], once: Once) -> Receipt:
     """Send ``message`` to each recipient exactly once, over as many attempts as it takes.
 
     A server may accept some recipients and put others off. Each round is remembered by ``once``, so that a later
@@ -67,6 +67,35 @@ def deliver(message: Sendable, channel: Channel[Sendable], once: Once) -> Receip
             raise
         accepted += done["accepted"]
         refused |= done["refused"]
+    return Receipt(accepted=accepted, refused=refused)
+
+
+def deliver_each(message: Text, channel: Channel[Text], once: Once) -> Receipt:
+    """Send ``message`` to each recipient by itself, exactly once over as many attempts as it takes.
+
+    Each is a call of its own to the provider, and fifty can take longer than an attempt may: what is remembered one by
+    one is not sent again by the next. Recipients refused for good beside accepted ones are no failure of the job.
+    Raises RetryLater while somebody is put off, AllRefused where nobody is accepted.
+    """
+    accepted: list[str] = []
+    refused: dict[str, str] = {}
+    put_off: list[str] = []
+    for recipient in message.recipients:
+        # A digest, since a key has 200 characters and a push service's recipient may have more.
+        key = f"send {sha256(recipient.encode()).hexdigest()}"
+        try:
+            once(key, partial(_send, channel, replace(message, recipients=(recipient,))))
+        except AllRefused as error:
+            refused |= error.refused
+        except RetryLater as error:
+            put_off.append(str(error))
+        else:
+            accepted.append(recipient)
+    if put_off:
+        done = f" (these have it already: {', '.join(accepted)})" if accepted else ""
+        raise RetryLater("; ".join(put_off) + done)
+    if not accepted:
+        raise AllRefused(refused)
     return Receipt(accepted=accepted, refused=refused)
 
 

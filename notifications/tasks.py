@@ -40,6 +40,8 @@ def _e164(number: str) -> str:
         raise ValueError("is no phone number: write it with its country, like +49 30 901820") from None
     if not phonenumbers.is_valid_number(parsed):
         raise ValueError("is no number that anybody can have; check its country code and its length")
+    if parsed.extension:
+        raise ValueError("has an extension, which no SMS can reach: leave it off")
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
@@ -49,9 +51,16 @@ def _one_part(target: str) -> str:
     return target
 
 
+def _says_something(text: str) -> str:
+    if not text.strip():
+        raise ValueError("says nothing: write what the recipients are to read")
+    return text
+
+
 Phone = Annotated[str, Field(max_length=40), AfterValidator(_e164)]
 Target = Annotated[str, Field(max_length=255), AfterValidator(_one_part)]
 Address = Annotated[EmailStr, AfterValidator(_deliverable)]
+Wording = Annotated[str, Field(json_schema_extra={"pattern": r"\S"}), AfterValidator(_says_something)]
 
 
 class EmailPayload(BaseModel):
@@ -88,7 +97,7 @@ def send(payload: EmailPayload, context: JobContext) -> dict[str, Any]:
 
 class SmsPayload(BaseModel):
     to: list[Phone] = Field(title="To", description="Phone numbers with country, 1 to 50.", min_length=1, max_length=50)
-    text: str = Field(title="Text", description="Up to 1,600 characters.", min_length=1, max_length=1600)
+    text: Wording = Field(title="Text", description="Up to 1,600 characters.", max_length=1600)
 
 
 class PushPayload(BaseModel):
@@ -96,7 +105,7 @@ class PushPayload(BaseModel):
     title: Annotated[str, AfterValidator(single_line)] = Field(
         "", title="Title", description="One line.", max_length=250
     )
-    text: str = Field(title="Text", description="Up to 4,000 characters.", min_length=1, max_length=4000)
+    text: Wording = Field(title="Text", description="Up to 4,000 characters.", max_length=4000)
 
 
 @task(
@@ -133,7 +142,7 @@ def _send_text(
         context.would_send(channel, to, title)
         return {}
     message = Text(id=str(context.job_id), recipients=tuple(dict.fromkeys(to)), title=title, text=text)
-    return _told(services.deliver(message, TextChannel(channel, urls), context.once))
+    return _told(services.deliver_each(message, TextChannel(channel, urls), context.once))
 
 
 def _told(receipt: Receipt) -> dict[str, Any]:

@@ -155,8 +155,9 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.log_level},
-    # httpx tells every call of the management API; kombu and amqp every frame
-    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "amqp", "kombu")},
+    # httpx tells every call of the management API; kombu and amqp every frame; urllib3 paths, where some providers of
+    # SMS and push have their key
+    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "amqp", "kombu", "urllib3")},
 }
 
 # The platform's own.

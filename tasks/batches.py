@@ -73,12 +73,14 @@ def enqueue_many(
     return stored
 
 
-def store_batch(batch: Batch, new_jobs: Sequence[NewJob]) -> tuple[Batch, list[UUID | IdempotencyConflict]]:
+def store_batch(
+    batch: Batch, new_jobs: Sequence[NewJob], *, whole: bool = False
+) -> tuple[Batch, list[UUID | IdempotencyConflict]]:
     """``batch``, or the first one of its idempotency key; and for each of ``new_jobs`` the id of its job, of the first
     job of its own key, or the conflict.
 
     Nothing is stored where no job is. Raises IdempotencyConflict when the first batch of the key has another digest,
-    and KeyInUse while somebody stores it.
+    or ``whole`` and a job's conflict, and KeyInUse while somebody stores it.
     """
     with transaction.atomic():
         _take_turn(batch)
@@ -87,6 +89,10 @@ def store_batch(batch: Batch, new_jobs: Sequence[NewJob]) -> tuple[Batch, list[U
         if stored.pk != batch.pk:
             new_jobs = [replace(new, batch_id=stored.pk) for new in new_jobs]
         answers = _insert_or_conflict(new_jobs)
+        if whole:
+            for answer in answers:
+                if isinstance(answer, IdempotencyConflict):
+                    raise answer
         own = sum(answer == new.id for new, answer in zip(new_jobs, answers, strict=True))
         if own != batch.total and stored.pk == batch.pk:
             batch.total = own

@@ -1,6 +1,7 @@
 """Short texts, SMS and push alike, by whatever provider Apprise knows.
 
-Apprise answers True or False and tells the rest to its log, which is where the reason is taken from.
+Apprise answers True or False and tells the rest to its log, which is where the reason is taken from. That log quotes
+addresses and recipients, so it goes nowhere else.
 """
 
 import json
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from django.conf import settings
 from django.utils import timezone
@@ -23,6 +24,13 @@ from tasks.api import PermanentError, RetryLater
 _STATUS = re.compile(r"error=(\d{3})")
 _LATER = (408, 425, 429)
 _SHORTEST_SECRET = 4
+_HOST_NAME = re.compile(r"localhost|\d+(\.\d+){3}|([a-z0-9-]+\.)+[a-z]{2,24}")
+_HEARD = (logging.WARNING, logging.ERROR, logging.CRITICAL)  # between them is Apprise's level for what is deprecated
+_EXAMPLES = ("+12025550123", "12345678", "phone-1")
+
+_log = logging.getLogger("apprise")
+_log.propagate = False
+_log.addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,20 +87,35 @@ class TextChannel:
     def _hand_over(self, url: str, recipient: str, message: Text) -> None:
         if url.startswith("file://"):
             return _write(settings.OUTBOX_DIR / self.name, recipient, message)
-        # Here, for a worker alone: the library costs a process some 20 MB.
-        from apprise import Apprise, NotifyFormat
+        from apprise import NotifyFormat
 
-        provider = Apprise.instantiate(_addressed(url, recipient))
-        if provider is None:
-            variable = f"{self.name.upper()}_URLS"
-            raise PermanentError(
-                f"{variable} has an address that Apprise can not read, with {recipient!r} as recipient"
-            )
         with _overheard() as said:
+            provider = _instantiate(_addressed(url, recipient))
+            if provider is None:
+                variable = f"{self.name.upper()}_URLS"
+                raise PermanentError(
+                    f"{variable} has an address that Apprise can not read, with {recipient!r} as recipient"
+                )
+            if said:  # a recipient that it does not understand, which no later attempt will change
+                raise PermanentError(_without_secrets(" ".join(said), url))
             taken = provider.notify(body=message.text, title=message.title, body_format=NotifyFormat.TEXT)
         if not taken:
-            why = _without_secrets(" ".join(said) or "the provider did not take it and gave no reason", url)
-            raise (PermanentError if _is_final(why) else RetryLater)(why)
+            why = " ".join(said) or "the provider did not take it and gave no reason"
+            raise (PermanentError if _is_final(why) else RetryLater)(_without_secrets(why, url))
+
+
+def is_readable(url: str) -> bool:
+    """Whether Apprise makes sense of ``url``, by itself or with a recipient of some kind. Asks nobody."""
+    if url.startswith("file://"):
+        return True
+    with _overheard():
+        return any(_instantiate(each) is not None for each in (url, *(_addressed(url, to) for to in _EXAMPLES)))
+
+
+def _instantiate(url: str) -> Any:
+    from apprise import Apprise  # here, since it costs a process some 20 MB
+
+    return Apprise.instantiate(url)
 
 
 def _addressed(url: str, recipient: str) -> str:
@@ -109,32 +132,36 @@ def _is_final(why: str) -> bool:
 
 
 def _without_secrets(text: str, url: str) -> str:
-    """``text`` without what of ``url`` may be a key: everything but its scheme."""
-    parts = urlsplit(url)
-    keys = {*re.split(r"[/:@?&=]", url.partition("://")[2])} - {parts.hostname or ""} if parts.scheme else set()
+    """``text`` without what of ``url`` may be a key: all but its scheme, and its host where that is a name. Some
+    providers have a key in the host's place."""
+    rest = url.partition("://")[2]
+    host = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")[2].partition(":")[0]
+    keys = set(re.split(r"[/:@?&=,;]", rest))
+    if _HOST_NAME.fullmatch(host):
+        keys.discard(host)
     for key in sorted(keys | {unquote(key) for key in keys}, key=len, reverse=True):
         if len(key) >= _SHORTEST_SECRET:
-            text = text.replace(key, "***")
+            text = re.sub(re.escape(key), "***", text, flags=re.IGNORECASE)
     return text[:1000]
 
 
 @contextmanager
 def _overheard() -> Iterator[list[str]]:
-    """What Apprise says in this thread, from warnings up."""
+    """What goes wrong in this thread, in Apprise's words."""
     said: list[str] = []
     thread = threading.get_ident()
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == thread:
+            if record.thread == thread and record.levelno in _HEARD:
                 said.append(record.getMessage())
 
-    listener, log = Listener(logging.WARNING), logging.getLogger("apprise")
-    log.addHandler(listener)
+    listener = Listener(logging.WARNING)
+    _log.addHandler(listener)
     try:
         yield said
     finally:
-        log.removeHandler(listener)
+        _log.removeHandler(listener)
 
 
 def _write(directory: Path, recipient: str, message: Text) -> None:

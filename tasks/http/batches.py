@@ -96,10 +96,20 @@ class Work:
 
 
 def accept_many(
-    request: HttpRequest, name: str, items: Sequence[Any], work: Callable[[Any], Work], *, member: str
+    request: HttpRequest,
+    name: str,
+    items: Sequence[Any],
+    work: Callable[[Any], Work],
+    *,
+    member: str,
+    whole: bool = False,
 ) -> HttpResponse:
     """Accept a batch of what ``work`` makes of each of ``items``, the body's ``member``, and refuse those of which it
-    raises a ValidationError. The answer is a BatchAnswer; a problem where none is accepted."""
+    raises a ValidationError. The answer is a BatchAnswer; a problem where none is accepted.
+
+    A ``whole`` batch is accepted with all its jobs or not at all: InvalidJob says what is wrong with the first of them
+    that is.
+    """
     key = idempotency.key_of(request, max_length=MAX_KEY)
     caller = caller_of(request)
     batch = Batch(
@@ -120,8 +130,10 @@ def accept_many(
         except ValidationError as error:
             rejected[index] = description("invalid", place, errors=_errors(error))
         except InvalidJob as error:
+            if whole:
+                raise
             rejected[index] = of_invalid_job(error, place)
-    batch, answers = store_batch(batch, list(prepared.values()))
+    batch, answers = store_batch(batch, list(prepared.values()), whole=whole)
     accepted: list[Accepted] = []
     for index, stored in zip(prepared, answers, strict=True):
         if isinstance(stored, UUID):

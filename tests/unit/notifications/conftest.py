@@ -1,6 +1,7 @@
 """A real SMTP server on loopback, in a thread, with the manners a test asks for."""
 
 import json
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from email import message_from_bytes, policy
@@ -90,6 +91,24 @@ def serve(use_port) -> Iterator[Callable[..., Post]]:
 
 def no_login(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object) -> AuthResult:
     return AuthResult(success=False, handled=False)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What gets to the handlers of the root, as in a worker; caplog hears loggers that hand nothing on as well."""
+    lines: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    root, listener = logging.getLogger(), Listener()
+    before = root.level
+    root.addHandler(listener)
+    root.setLevel(logging.DEBUG)
+    yield lines
+    root.setLevel(before)
+    root.removeHandler(listener)
 
 
 class Memory:

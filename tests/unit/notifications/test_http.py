@@ -88,3 +88,25 @@ def test_a_notification_with_a_fault_reaches_nobody(caller, change, field):
     response = caller().post("/api/v1/notifications", {**NOTE, **change})
     assert (response.status_code, [error["field"] for error in response.json()["errors"]]) == (422, [field])
     assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        pytest.param({"text": "  "}, 422, id="a text that says nothing"),
+        pytest.param({"html": "h" * 300_000}, 413, id="an e-mail too large, beside an SMS that is not"),
+    ],
+)
+def test_what_one_channel_can_not_take_is_sent_by_none(caller, change, status):
+    response = caller().post("/api/v1/notifications", {**NOTE, **change})
+    assert response.status_code == status, response.content
+    assert (Job.objects.count(), Batch.objects.count()) == (0, 0)
+
+
+def test_a_notification_whose_job_has_another_meaning_for_its_key_reaches_nobody(caller):
+    ann = caller()
+    assert ann.post("/api/v1/emails", MAIL, Idempotency_Key="n/1").status_code == 202
+    response = ann.post("/api/v1/notifications", NOTE, Idempotency_Key="n")
+
+    assert response.status_code == 422, response.content
+    assert (Job.objects.count(), Batch.objects.count()) == (1, 0)

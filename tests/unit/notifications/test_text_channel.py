@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from notifications.channels.base import AllRefused
-from notifications.channels.text import Text, TextChannel
+from notifications.channels.text import Text, TextChannel, _without_secrets
 from tasks.api import PermanentError, RetryLater
 from tests.receiver import Receiver
 
@@ -99,3 +99,47 @@ def test_without_a_provider_texts_are_files_and_the_same_again_is_one_file(setti
     files = sorted((tmp_path / "sms").iterdir())
     assert [file.name for file in files] == ["job-1-+4930901820.json", "job-1-______x.json"]
     assert json.loads(files[0].read_text())["text"] == "It works. Grüße"
+
+
+PUSHOVER = f"pover://{'u' * 30}@{'azgdj' * 6}"
+
+
+@pytest.mark.parametrize(
+    ("url", "keys"),
+    [
+        pytest.param(PUSHOVER, ["u" * 30, "azgdj" * 6], id="in the host's place"),
+        pytest.param("twilio://AC01234:f00dbabe@12025550143", ["AC01234", "f00dbabe"], id="user and password"),
+        pytest.param("json://ann:p%40ss%2Fword@example.com/", ["p@ss/word", "p%40ss%2Fword"], id="quoted"),
+        pytest.param("ntfys://ntfy.sh/?token=tk_abcdef", ["tk_abcdef", "TK_ABCDEF"], id="in the options"),
+    ],
+)
+def test_a_key_is_hidden_wherever_an_address_has_it(url, keys):
+    said = _without_secrets("refused: " + ", ".join(keys), url)
+    assert said == "refused: " + ", ".join(["***"] * len(keys))
+
+
+def test_the_host_is_told_since_it_says_which_provider_it_was():
+    assert _without_secrets("ntfy.sh is away", "ntfys://ntfy.sh") == "ntfy.sh is away"
+
+
+@pytest.mark.parametrize(
+    ("url", "recipient"),
+    [(PUSHOVER, "x" * 40), (f"tgram://123456789:{'A' * 35}", "a:b"), ("ntfys://ntfy.sh", "a:b@c")],
+)
+def test_a_recipient_that_the_provider_can_not_have_is_refused_for_good(url, recipient):
+    with pytest.raises(AllRefused, match=recipient):
+        TextChannel("push", [url]).send(text(recipient))
+
+
+def test_what_apprise_logs_of_addresses_reaches_no_log_of_ours(provider, logged):
+    provider.replies(500)
+    for address, error in (("nosuch://s3cretkey", AllRefused), (url(provider), RetryLater)):
+        with pytest.raises(error):
+            TextChannel("sms", [address]).send(text())
+    assert [line for line in logged if "s3cretkey" in line or "+4930901820" in line] == []
+
+
+def test_a_key_that_spells_the_word_error_does_not_hide_what_the_answer_means(provider):
+    provider.replies(400)
+    with pytest.raises(AllRefused):
+        TextChannel("sms", [url(provider, "error")]).send(text())

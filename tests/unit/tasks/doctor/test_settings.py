@@ -260,7 +260,7 @@ def test_the_ack_timeout_must_outlast_the_longest_task(settings):
 def test_the_longest_task_of_a_queue(settings):
     assert limits.longest_task(["email-queue"]).name == "email.send"
     assert limits.longest_task(["priority-queue"]).name == "report.render", "any task may come with priority"
-    assert limits.longest_task(["sms-queue"]) is None
+    assert limits.longest_task(["request-queue"]) is None
 
 
 @pytest.mark.parametrize(("multiplier", "found"), [(1, 0), (4, 1), (0, 1)])
