@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import UploadedFile
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
@@ -36,6 +35,7 @@ from tasks.http.door import (
     enqueue_for,
     file_answer,
     file_documented,
+    forget_upload,
     page,
     page_documented,
     parameters,
@@ -121,10 +121,10 @@ def create_image(request: HttpRequest) -> HttpResponse:
     try:
         job = enqueue_for(request, TASK, {"source": name}, options, digest=known)
     except (InvalidJob, KeyInUse):  # nothing else says for sure that no job was kept
-        default_storage.delete(name)
+        forget_upload(name)
         raise
     if job.payload.get("source") != name:  # the key's first job has a file of its own
-        default_storage.delete(name)
+        forget_upload(name)
     return answer_accepted(request, job)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from uuid import UUID
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, IntegrityError, transaction
@@ -10,9 +11,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from media import imaging
 from media.models import Image, Variant
 from media.variants import VARIANTS
-from tasks.api import PermanentError, download
-
-MAX_SOURCE_BYTES = 100 * 1024 * 1024
+from tasks.api import PermanentError, download, without_query
 
 BeforeVariant = Callable[[int, int, str], None]
 """Told (variants made, variants wanted, what comes next); may raise to stop."""
@@ -28,8 +27,8 @@ def process(
     file is missing, too large or no picture, and what ``download`` raises.
     """
     before_variant(0, len(VARIANTS), "reading")
-    data = download(url, most_bytes=MAX_SOURCE_BYTES) if url else _fetch(source)
-    source = source or url
+    data = download(url, most_bytes=settings.TASKS_MAX_UPLOAD_BYTES) if url else _fetch(source)
+    source = source or without_query(url)
     made: list[Variant] = []
     try:
         picture = imaging.read(data, VARIANTS)
@@ -63,8 +62,8 @@ def process(
 def _fetch(source: str) -> bytes:
     try:
         with default_storage.open(source) as file:
-            if file.size > MAX_SOURCE_BYTES:
-                raise PermanentError(f"{source} is {file.size:,} bytes; at most {MAX_SOURCE_BYTES:,} are accepted")
+            if file.size > (most := settings.TASKS_MAX_UPLOAD_BYTES):
+                raise PermanentError(f"{source} is {file.size:,} bytes; at most {most:,} are accepted")
             return file.read()
     except (FileNotFoundError, IsADirectoryError) as error:
         raise PermanentError(f"there is no stored file {source!r}; upload it (again), then replay this job") from error

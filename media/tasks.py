@@ -1,13 +1,13 @@
 """The door for image work."""
 
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from media import services
-from tasks.api import JobContext, RetryPolicy, StoredFile, check_url, task
+from tasks.api import JobContext, RetryPolicy, Sensitive, StoredFile, check_url, task
 
 
 class ImagePayload(BaseModel):
@@ -17,7 +17,8 @@ class ImagePayload(BaseModel):
         description="An uploaded AVIF, BMP, GIF, JPEG, PNG, TIFF or WebP file, of at most 50 million pixels.",
         max_length=500,
     )
-    url: str = Field(
+    # A signed address opens what it names to anyone who reads it.
+    url: Annotated[str, Sensitive()] = Field(
         "",
         title="Address",
         description="Instead of a file: fetched by https, from a public address, without redirects.",

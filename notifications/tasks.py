@@ -46,8 +46,10 @@ def _e164(number: str) -> str:
 
 
 def _one_part(target: str) -> str:
-    if not TARGET.fullmatch(target):
-        raise ValueError("has letters, digits and ._:@+=#- only: a device, a user or a topic as the provider names it")
+    if not TARGET.fullmatch(target) or not any(map(str.isalnum, target)):
+        raise ValueError(
+            "has letters and digits, and ._:@+=#- between them: a device, a user or a topic as the provider names it"
+        )
     return target
 
 

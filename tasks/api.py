@@ -3,7 +3,7 @@
 from tasks.batches import enqueue_many
 from tasks.context import JobContext
 from tasks.dispatch import enqueue
-from tasks.downloads import check_url, download
+from tasks.downloads import check_url, download, without_query
 from tasks.errors import (
     BrokerUnavailable,
     IdempotencyConflict,
@@ -50,4 +50,5 @@ __all__ = [
     "job_activity",
     "replay",
     "task",
+    "without_query",
 ]

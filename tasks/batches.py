@@ -74,12 +74,14 @@ def enqueue_many(
 
 
 def store_batch(
-    batch: Batch, new_jobs: Sequence[NewJob], *, whole: bool = False
+    batch: Batch, new_jobs: Sequence[NewJob], *, whole: bool = False, known: int = 0
 ) -> tuple[Batch, list[UUID | IdempotencyConflict]]:
     """``batch``, or the first one of its idempotency key; and for each of ``new_jobs`` the id of its job, of the first
     job of its own key, or the conflict.
 
-    Nothing is stored where no job is. Raises IdempotencyConflict when the first batch of the key has another digest,
+    Nothing is stored where no job is, unless ``known`` others answer for it already.
+
+    Raises IdempotencyConflict when the first batch of the key has another digest,
     or ``whole`` and a job's conflict, and KeyInUse while somebody stores it.
     """
     with transaction.atomic():
@@ -97,7 +99,7 @@ def store_batch(
         if own != batch.total and stored.pk == batch.pk:
             batch.total = own
             batch.save(update_fields=["total"])
-        if not any(isinstance(answer, UUID) for answer in answers):
+        if not known and not any(isinstance(answer, UUID) for answer in answers):
             transaction.set_rollback(True)
     return stored, answers
 

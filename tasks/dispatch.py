@@ -5,7 +5,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from tasks import publisher
 from tasks.brokers import JobMessage
-from tasks.errors import IdempotencyConflict, InvalidJob
+from tasks.errors import IdempotencyConflict, InvalidJob, UnknownTask
 from tasks.group_commit import GroupCommit
 from tasks.insertion import NewJob, insert
 from tasks.models import Batch, Job
@@ -47,6 +47,7 @@ class JobRequest:
     requested_by: str = ""
     metadata: dict[str, Any] | None = None
     batch: Batch | None = None
+    from_outside: bool = False
 
 
 def enqueue(
@@ -64,6 +65,7 @@ def enqueue(
     requested_by: str = "",
     metadata: dict[str, Any] | None = None,
     batch: Batch | None = None,
+    from_outside: bool = False,
 ) -> Job:
     """The job, durable as soon as the caller's transaction commits, and published then.
 
@@ -73,6 +75,9 @@ def enqueue(
 
     With an ``idempotency_owner`` the key is theirs alone, for all tasks, and stands for the whole request that has
     ``idempotency_digest``: that is how callers from outside, who know nothing of each other, choose their keys.
+
+    ``from_outside``: such a caller wrote the payload. The platform's own tasks are unknown to them, members that the
+    payload's model does not know are refused, and of stored files only uploads can be named.
 
     Raises InvalidJob, whose ``problems`` name each wrong field: UnknownTask and IdempotencyConflict are such; and
     KeyInUse while the first request with an owner's key is not committed.
@@ -91,6 +96,7 @@ def enqueue(
         requested_by=requested_by,
         metadata=metadata,
         batch=batch,
+        from_outside=from_outside,
     )
     new = prepare(request)
     answer = _group_commit.commit(new) if _may_share(new) else store([new])[0]
@@ -102,7 +108,10 @@ def enqueue(
 def prepare(request: JobRequest) -> NewJob:
     """What ``store`` takes. Raises InvalidJob, as ``enqueue`` does, before anything is stored."""
     spec = registry.get(request.task)
-    payload = dump_payload(spec, request.payload if request.payload is not None else {})
+    if request.from_outside and spec.is_internal:
+        raise UnknownTask(request.task, [spec.name for spec in registry if not spec.is_internal])
+    given = request.payload if request.payload is not None else {}
+    payload = dump_payload(spec, given, from_outside=request.from_outside)
     return NewJob(payload=payload, **columns(spec, request))
 
 
@@ -145,6 +154,15 @@ def store(new_jobs: Sequence[NewJob]) -> list[Job | IdempotencyConflict]:
             answers.append(job if _same(new, job) else IdempotencyConflict(str(new.idempotency_key), job.id))
     publish_on_commit(queued)
     return answers
+
+
+def first_jobs(owner: str, requests: Mapping[str, str]) -> dict[str, Job]:
+    """By idempotency key, the first job of those among ``requests``, digests by the owner's key, that it came of. For a
+    request that was right when it came first and is not now: its key answers for it all the same."""
+    found = Job.objects.filter(idempotency_owner=owner, idempotency_key__in=requests) if owner and requests else ()
+    return {
+        str(job.idempotency_key): job for job in found if requests[str(job.idempotency_key)] == job.idempotency_digest
+    }
 
 
 def _same(new: NewJob, first: Job) -> bool:

@@ -20,27 +20,32 @@ def check_url(url: str) -> str:
     return url
 
 
+def without_query(url: str) -> str:
+    """``url`` for people and logs: a signed address has its key behind the question mark."""
+    return url.partition("?")[0]
+
+
 def download(url: str, *, most_bytes: int) -> bytes:
     """What ``url`` answers with, at most ``most_bytes`` within LONGEST_SECONDS.
 
     Raises PermanentError where it is refused, gone, redirected or too large, RetryLater for all that may pass.
     """
-    end = time.monotonic() + LONGEST_SECONDS
+    shown, end = without_query(url), time.monotonic() + LONGEST_SECONDS
     try:
         with pinned.request("GET", guard.target(url), headers={"user-agent": "task-platform/1"}) as answer:
-            _check(url, answer)
+            _check(shown, answer)
             found = bytearray()
             for chunk in answer.iter_raw():
                 found += chunk
                 if len(found) > most_bytes:
-                    raise PermanentError(f"{url} has more than {most_bytes:,} bytes, which is the most")
+                    raise PermanentError(f"{shown} has more than {most_bytes:,} bytes, which is the most")
                 if time.monotonic() > end:
-                    raise RetryLater(f"{url} was not read within {LONGEST_SECONDS:g} s")
+                    raise RetryLater(f"{shown} was not read within {LONGEST_SECONDS:g} s")
             return bytes(found)
     except TargetRefused as error:
         raise RetryLater(str(error)) from error  # a name server may have had a bad moment
     except httpx.HTTPError as error:
-        raise RetryLater(f"{url} can not be read: {type(error).__name__} {error}".strip()) from error
+        raise RetryLater(f"{shown} can not be read: {type(error).__name__} {error}".strip()) from error
 
 
 def _check(url: str, answer: httpx.Response) -> None:

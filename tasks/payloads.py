@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterable
+from functools import cache
 from typing import Annotated, Any
 
 from django.conf import settings
@@ -10,6 +12,7 @@ from pydantic.json_schema import WithJsonSchema
 
 from tasks.errors import InvalidJob, TooLarge
 from tasks.registry import TaskSpec
+from tasks.uploads import UPLOADS
 
 STORED_FILE = "stored-file"
 
@@ -19,13 +22,20 @@ StoredFile = Annotated[str, WithJsonSchema({"type": "string", "format": STORED_F
 """The name of a file in the default storage. Forms made from the model show it as an upload."""
 
 
-def dump_payload(spec: TaskSpec, payload: BaseModel | dict[str, Any]) -> str:
-    """``payload``, checked, as JSON. Raises InvalidJob that names each wrong field, or the size and its limit."""
+def dump_payload(spec: TaskSpec, payload: BaseModel | dict[str, Any], *, from_outside: bool = False) -> str:
+    """``payload``, checked, as JSON. Raises InvalidJob that names each wrong field, or the size and its limit.
+
+    ``from_outside``: members that the model does not know are refused, unless it says what becomes of them, and of the
+    stored files uploads alone can be named: all else in the storage belongs to somebody.
+    """
+    strict = from_outside and "extra" not in spec.payload.model_config
     try:
-        model = spec.payload.model_validate(payload)
+        model = spec.payload.model_validate(payload, extra="forbid" if strict else None)
         data = model.model_dump(mode="json")
     except ValidationError as error:
         raise InvalidJob(problems_of(error)) from None
+    if from_outside and (problems := _not_uploaded(_files(spec.payload), data)):
+        raise InvalidJob(problems)
     return json_text("payload", data, settings.TASKS_MAX_PAYLOAD_BYTES)
 
 
@@ -35,6 +45,30 @@ def load_payload(spec: TaskSpec, data: dict[str, Any]) -> BaseModel:
         return spec.payload.model_validate(data)
     except ValidationError as error:
         raise InvalidJob(problems_of(error)) from None
+
+
+@cache
+def takes_files(model: type[BaseModel]) -> bool:
+    """Whether a StoredFile is anywhere in ``model``."""
+    return f'"{STORED_FILE}"' in json.dumps(model.model_json_schema())
+
+
+@cache
+def _files(model: type[BaseModel]) -> tuple[str, ...]:
+    """The fields that are a StoredFile, or a list of them."""
+    fields: dict[str, Any] = model.model_json_schema().get("properties", {}) if takes_files(model) else {}
+    return tuple(name for name, about in fields.items() if f'"{STORED_FILE}"' in json.dumps(about))
+
+
+def _not_uploaded(fields: Iterable[str], data: dict[str, Any]) -> list[dict[str, str]]:
+    problems: list[dict[str, str]] = []
+    for field in fields:
+        given = data.get(field)
+        for name in given if isinstance(given, list) else [given]:
+            if isinstance(name, str) and name and not name.startswith(f"{UPLOADS}/"):
+                message = f"names no upload: a file is sent first, and is then called {UPLOADS}/…"
+                problems.append({"field": f"payload.{field}", "message": message})
+    return problems
 
 
 def plain_json(name: str, value: Any, max_bytes: int) -> Any:

@@ -38,6 +38,11 @@ class TaskSpec:
         return (self.name, *self.aliases)
 
     @property
+    def is_internal(self) -> bool:
+        """Whether it is the platform's own (pruning, alerts, deliveries), which nobody asks for from outside."""
+        return self.name.startswith("platform.")
+
+    @property
     def soft_time_limit_seconds(self) -> float:
         """When the function is told (SoftTimeLimitExceeded) that its process ends soon: 5 s or a tenth before."""
         return self.time_limit_seconds - min(5.0, self.time_limit_seconds / 10)

@@ -1,5 +1,6 @@
 """Jobs of the platform itself."""
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -7,19 +8,24 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core import mail
+from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
-from django.db.models.functions import Now
+from django.db.models import Exists, OuterRef, Q, TextField
+from django.db.models.functions import Cast, Now
+from django.utils import timezone
 from django_celery_results.models import TaskResult
 from pydantic import BaseModel, Field
 
 from tasks.context import JobContext
 from tasks.models import Batch, DeadLetter, Job, Operation, ParkedJob, WorkerProcess
-from tasks.registry import task
+from tasks.payloads import takes_files
+from tasks.registry import registry, task
 from tasks.states import JobState
+from tasks.uploads import UPLOADS, old_uploads
 from tasks.webhooks import delivery
 
 BATCH = 500
+_UPLOAD = re.compile(rf"{UPLOADS}/\d+/\d+/[A-Za-z0-9._-]+")  # as tasks.uploads names them
 
 
 class PrunePayload(BaseModel):
@@ -33,8 +39,10 @@ class PrunePayload(BaseModel):
 @task("platform.prune", payload=PrunePayload, title="Prune")
 def prune(payload: PrunePayload, context: JobContext) -> dict[str, int]:
     """Delete succeeded and cancelled jobs past their retention, with attempts and history; and discarded dead letters
-    past theirs, with their jobs. Other dead jobs are kept, and so is what a purge took while it can be put back."""
-    horizon = Now() - timedelta(days=payload.older_than_days or settings.TASKS_RETAIN_JOBS_DAYS)
+    past theirs, with their jobs. Other dead jobs are kept, and so is what a purge took while it can be put back. Then
+    go the uploads of months past that no job names any more."""
+    age = timedelta(days=payload.older_than_days or settings.TASKS_RETAIN_JOBS_DAYS)
+    horizon = Now() - age
     ParkedJob.objects.filter(delete_at__lte=Now()).delete()
     ended = Q(state__in=[JobState.SUCCEEDED, JobState.CANCELLED], finished_at__lt=horizon, parked=None)
     due = DeadLetter.objects.filter(state=DeadLetter.State.DISCARDED, delete_at__lte=Now())
@@ -51,7 +59,27 @@ def prune(payload: PrunePayload, context: JobContext) -> dict[str, int]:
     Operation.objects.filter(~undoable, finished_at__lt=horizon, parked=None).delete()
     WorkerProcess.objects.filter(seen_at__lt=horizon).delete()
     Batch.objects.filter(~Exists(Job.objects.filter(batch=OuterRef("pk"))), created_at__lt=horizon).delete()
-    return {"jobs_deleted": deleted}
+    return {"jobs_deleted": deleted, "uploads_deleted": _prune_uploads(age, context)}
+
+
+def _prune_uploads(age: timedelta, context: JobContext) -> int:
+    deleted = 0
+    for folder, names in old_uploads(timezone.now() - age):
+        context.checkpoint()
+        named = _named_by_jobs(folder) if names else set()
+        for name in names:
+            if name not in named:
+                default_storage.delete(name)
+                deleted += 1
+    return deleted
+
+
+def _named_by_jobs(folder: str) -> set[str]:
+    """The files of the folder that jobs name wherever in their payloads: a dead one may be replayed."""
+    tasks = [name for spec in registry if takes_files(spec.payload) for name in spec.names]
+    jobs = Job.objects.filter(task__in=tasks).annotate(text=Cast("payload", TextField()))
+    texts = jobs.filter(text__contains=f"{folder}/").values_list("text", flat=True)
+    return {name for text in texts.iterator() for name in _UPLOAD.findall(text)}
 
 
 class MailAdminsPayload(BaseModel):

@@ -1,14 +1,20 @@
 """Files that somebody sends, kept in the default storage."""
 
+import logging
 import re
 import secrets
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import PurePath
 
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 
-UPLOAD_FOLDER = "uploads/%Y/%m"
+UPLOADS = "uploads"
+UPLOAD_FOLDER = f"{UPLOADS}/%Y/%m"
+
+logger = logging.getLogger(__name__)
 
 
 def storage_name(name: str) -> str:
@@ -29,5 +35,29 @@ def save_uploads(uploads: list[tuple[str, UploadedFile]]) -> None:
                 raise FileExistsError(name)
     except Exception:
         for name in saved:
-            default_storage.delete(name)
+            forget_upload(name)
         raise
+
+
+def forget_upload(name: str) -> None:
+    """Delete the file that no job was made for. One that stays is no reason to fail: it is pruned in time."""
+    try:
+        default_storage.delete(name)
+    except Exception:
+        logger.warning("the upload %s can not be deleted now; pruning will", name, exc_info=True)
+
+
+def old_uploads(before: datetime) -> Iterator[tuple[str, list[str]]]:
+    """Each folder of a month that had ended ``before``, with the full names of the files in it."""
+    for year in _folders(UPLOADS):
+        for month in _folders(f"{UPLOADS}/{year}"):
+            if (int(year), int(month)) < (before.year, before.month):
+                folder = f"{UPLOADS}/{year}/{month}"
+                yield folder, [f"{folder}/{name}" for name in default_storage.listdir(folder)[1]]
+
+
+def _folders(parent: str) -> list[str]:
+    try:
+        return sorted(name for name in default_storage.listdir(parent)[0] if name.isdigit())
+    except FileNotFoundError:
+        return []

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -174,7 +175,9 @@ def _write(directory: Path, recipient: str, message: Text) -> None:
         "title": message.title,
         "text": message.text,
     }
-    name = f"{message.id}-{re.sub(r'[^A-Za-z0-9+_-]', '_', recipient)[:100]}.json"
+    # The digest tells apart those whose names are the same but for what a file can not be called.
+    digest = sha256(recipient.encode()).hexdigest()[:8]
+    name = f"{message.id}-{re.sub(r'[^A-Za-z0-9+_-]', '_', recipient)[:100]}-{digest}.json"
     draft = directory / f".{name}"
     draft.write_text(json.dumps(entry, ensure_ascii=False, indent=2) + "\n", encoding="utf-8", errors="replace")
     draft.replace(directory / name)

@@ -4,8 +4,9 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -19,6 +20,7 @@ from tasks.admin import markup
 from tasks.admin.forms import TypedInput
 from tasks.models import ApiToken
 from tasks.permissions import SCOPES, words_of
+from tasks.tokens import revoke
 
 _CHOICES = [(scope, f"{scope}: {words_of(scope)}") for scope in SCOPES]
 
@@ -53,7 +55,9 @@ class IssueForm(forms.Form):
     def clean_name(self) -> str:
         name = self.cleaned_data["name"]
         if ApiToken.objects.filter(name=name).exists():
-            raise forms.ValidationError("A token of this name exists; names tell tokens apart in every job's history.")
+            raise forms.ValidationError(
+                "A token has, or had, this name; names tell tokens apart in every job's history."
+            )
         return name
 
     def clean_expires_at(self) -> Any:
@@ -71,9 +75,27 @@ class ApiTokenAdmin(ModelAdmin):
     ordering = ["name"]
     fields = ["name", "hint_shown", "scopes_shown", "condition", "rate", "created_at", "expires_at", "last_used_at"]
     readonly_fields = ["hint_shown", "scopes_shown", "condition", "rate"]
+    actions = ["revoke"]
 
     def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False  # a token's rights do not change behind the back of who holds it: revoke it and issue another
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False  # its jobs would belong to whoever is given its name next: it is revoked, and stays
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("tasks.delete_apitoken"))
+
+    @admin.action(description="Revoke for good", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
+        revoked = [revoke(token.name) for token in tokens.filter(revoked_at=None)]
+        for token in revoked:
+            self.log_change(request, token, "revoked")
+        names = ", ".join(token.name for token in revoked)
+        if revoked:
+            messages.success(request, f"Revoked: {names}. Their webhook endpoints are disabled.")
+        else:
+            messages.warning(request, "Nothing was done: these were revoked before.")
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -116,6 +138,8 @@ class ApiTokenAdmin(ModelAdmin):
 
     @display(description="Condition")
     def condition(self, token: ApiToken) -> SafeString:
+        if token.revoked_at is not None:
+            return format_html("{} {}", markup.badge("Revoked", "quiet", "block"), markup.moment(token.revoked_at))
         if token.expires_at is None:
             return markup.badge("Works", "ok", "check")
         if token.expires_at <= timezone.now():

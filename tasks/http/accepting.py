@@ -6,14 +6,13 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from pydantic import BaseModel
 
-from tasks.dispatch import enqueue
-from tasks.errors import UnknownTask
+from tasks.dispatch import enqueue, first_jobs
+from tasks.errors import InvalidJob
 from tasks.http import body, freshness, idempotency, waiting
 from tasks.http.access import caller_of
 from tasks.http.masking import mask_for
 from tasks.http.schemas import JobOptions, answer, payload_of, shown
 from tasks.models import Job
-from tasks.registry import registry
 
 
 def documented(model: type[BaseModel]) -> dict[str, Any]:
@@ -40,28 +39,27 @@ def enqueue_for(request: HttpRequest, task: str, payload: dict[str, Any], option
 
     Raises what ``enqueue`` does, and InvalidJob for a key that is none.
     """
-    refuse_own(task)
     key, caller = idempotency.key_of(request), caller_of(request)
-    return enqueue(
-        task,
-        payload,
-        priority=options.priority,
-        delay_seconds=options.delay_seconds,
-        run_at=options.run_at,
-        expires_at=options.expires_at,
-        correlation_id=options.correlation_id,
-        metadata=options.metadata,
-        idempotency_key=key,
-        idempotency_owner=caller if key else "",
-        idempotency_digest=digest if key else "",
-        requested_by=caller,
-    )
-
-
-def refuse_own(task: str) -> None:
-    """The platform's own tasks (pruning, alerts, deliveries) are nobody's to ask for over HTTP. Raises UnknownTask."""
-    if task in registry and registry.get(task).name.startswith("platform."):
-        raise UnknownTask(task, [spec.name for spec in registry if not spec.name.startswith("platform.")])
+    try:
+        return enqueue(
+            task,
+            payload,
+            priority=options.priority,
+            delay_seconds=options.delay_seconds,
+            run_at=options.run_at,
+            expires_at=options.expires_at,
+            correlation_id=options.correlation_id,
+            metadata=options.metadata,
+            idempotency_key=key,
+            idempotency_owner=caller if key else "",
+            idempotency_digest=digest if key else "",
+            requested_by=caller,
+            from_outside=True,
+        )
+    except InvalidJob:
+        if key and (first := first_jobs(caller, {key: digest}).get(key)):
+            return first
+        raise
 
 
 def answer_accepted(request: HttpRequest, accepted: Job) -> HttpResponse:

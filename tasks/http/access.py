@@ -37,7 +37,7 @@ class RecentTokens:
         until, token = self._known.get(digest, (0.0, None))
         if token is not None and now < until:
             return token
-        token = ApiToken.objects.filter(digest=digest).first()
+        token = ApiToken.objects.filter(digest=digest, revoked_at=None).first()
         if token is None:
             self._known.pop(digest, None)
         else:
@@ -70,7 +70,7 @@ class Token(HttpBearer):
         _check_scopes(found, self.scopes)
         _note_use(found, now)
         request.api_token = found  # type: ignore[attr-defined]  # for ``require`` and ``may``
-        return f"token:{found.name}"
+        return found.caller
 
 
 class StaffSession(SessionAuth):

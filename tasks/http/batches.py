@@ -1,8 +1,7 @@
 """/jobs/batch: accept many at once, refuse some of them. /batches: how far they are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,10 +11,9 @@ from pydantic import BaseModel, Field, SkipValidation, ValidationError
 from typing_extensions import TypedDict
 
 from tasks.batches import store_batch
-from tasks.dispatch import JobRequest, prepare
+from tasks.dispatch import JobRequest, first_jobs, prepare
 from tasks.errors import InvalidJob
 from tasks.http import body, idempotency, paging, query
-from tasks.http.accepting import refuse_own
 from tasks.http.access import allowed, caller_of
 from tasks.http.paging import PageOut, PageQuery, answer_page, cursor_of
 from tasks.http.problems import description, of_invalid_job, respond
@@ -117,29 +115,39 @@ def accept_many(
         requested_by=caller,
         idempotency_key=key,
         idempotency_owner=caller if key else "",
-        digest=sha256(request.body).hexdigest() if key else "",
+        digest=idempotency.digest(body.parsed(request)) if key else "",
     )
     prepared: dict[int, NewJob] = {}
+    wrong: dict[int, tuple[JobRequest, InvalidJob]] = {}
     rejected: dict[int, dict[str, Any]] = {}
+
+    def place(index: int) -> str:
+        return f"{request.path}#/{member}/{index}"
+
     for index, item in enumerate(items):
-        place = f"{request.path}#/{member}/{index}"
         try:
-            asked = work(item)
-            refuse_own(asked.task)
-            prepared[index] = prepare(_request(asked, index, batch))
+            asked = _request(work(item), index, batch)
         except ValidationError as error:
-            rejected[index] = description("invalid", place, errors=_errors(error))
+            rejected[index] = description("invalid", place(index), errors=_errors(error))
+            continue
+        try:
+            prepared[index] = prepare(asked)
         except InvalidJob as error:
-            if whole:
-                raise
-            rejected[index] = of_invalid_job(error, place)
-    batch, answers = store_batch(batch, list(prepared.values()), whole=whole)
+            wrong[index] = (asked, error)
+    answers: dict[int, UUID | InvalidJob] = dict(_first_or_wrong(wrong))
+    if whole:
+        for answer_to_it in answers.values():
+            if isinstance(answer_to_it, InvalidJob):
+                raise answer_to_it
+    known = sum(isinstance(each, UUID) for each in answers.values())
+    batch, stored = store_batch(batch, list(prepared.values()), whole=whole, known=known)
+    answers |= dict(zip(prepared, stored, strict=True))
     accepted: list[Accepted] = []
-    for index, stored in zip(prepared, answers, strict=True):
-        if isinstance(stored, UUID):
-            accepted.append({"index": index, "id": stored, "location": f"/api/v1/jobs/{stored}"})
+    for index, each in sorted(answers.items()):
+        if isinstance(each, UUID):
+            accepted.append({"index": index, "id": each, "location": f"/api/v1/jobs/{each}"})
         else:
-            rejected[index] = of_invalid_job(stored, f"{request.path}#/{member}/{index}")
+            rejected[index] = of_invalid_job(each, place(index))
     refusals = [{"index": index, "problem": rejected[index]} for index in sorted(rejected)]
     if not accepted:
         none = "none of the jobs was accepted; `rejected` says why"
@@ -175,6 +183,16 @@ def readable_batch(request: HttpRequest, batch_id: UUID) -> Batch:
     return batch
 
 
+def _first_or_wrong(wrong: Mapping[int, tuple[JobRequest, InvalidJob]]) -> Iterator[tuple[int, UUID | InvalidJob]]:
+    """What is wrong with each; or the first job of its key, where that came of the same request when it was right."""
+    keyed = {str(asked.idempotency_key): asked for asked, _ in wrong.values() if asked.idempotency_key}
+    digests = {key: asked.idempotency_digest for key, asked in keyed.items()}
+    first = first_jobs(next((asked.idempotency_owner for asked in keyed.values()), ""), digests)
+    for index, (asked, error) in wrong.items():
+        job = first.get(asked.idempotency_key or "")
+        yield index, job.pk if job and job.idempotency_digest == asked.idempotency_digest else error
+
+
 def _request(work: Work, index: int, batch: Batch) -> JobRequest:
     of_batch = f"{batch.idempotency_key}/{index}" if batch.idempotency_key else None
     options = work.options
@@ -192,6 +210,7 @@ def _request(work: Work, index: int, batch: Batch) -> JobRequest:
         requested_by=batch.requested_by,
         metadata=options.metadata,
         batch=batch,
+        from_outside=True,
     )
 
 

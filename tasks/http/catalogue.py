@@ -37,13 +37,13 @@ class Tasks(TypedDict):
 
 @router.get("/tasks", response=Tasks, auth=allowed("jobs.view"), summary="List the kinds of work")
 def list_tasks(request: HttpRequest) -> HttpResponse:
-    return answer({"items": [_shown(spec) for spec in registry]})
+    return answer({"items": [_shown(spec) for spec in registry if not spec.is_internal]})
 
 
 @router.get("/tasks/{name}", response=TaskOut, auth=allowed("jobs.view"), summary="What a kind of work wants")
 def read_task(request: HttpRequest, name: str) -> HttpResponse:
     """By its name, or one that it had before."""
-    if name not in registry:
+    if name not in registry or registry.get(name).is_internal:
         raise Http404(f"there is no task {name!r}")
     return answer(_shown(registry.get(name)))
 

@@ -16,7 +16,7 @@ from tasks.http.query import read as read_query
 from tasks.http.schemas import JobOptions, JobOut, answer, payload_of
 from tasks.http.visibility import require_view, visible
 from tasks.seeking import page
-from tasks.uploads import save_uploads, storage_name
+from tasks.uploads import forget_upload, save_uploads, storage_name
 
 __all__ = [
     "IDEMPOTENCY_HEADER",
@@ -43,6 +43,7 @@ __all__ = [
     "enqueue_for",
     "file_answer",
     "file_documented",
+    "forget_upload",
     "is_person",
     "many_documented",
     "may",

@@ -41,6 +41,9 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         503, "Not now", "Nothing was changed; the detail says what is away or busy. Send it again later."
     ),
     "unavailable": ProblemType(503, "The database can not be reached", "Nothing was accepted. Send it again later."),
+    "no-answer": ProblemType(
+        503, "No API server answers", "It may have been accepted all the same: send it again with its Idempotency-Key."
+    ),
     "internal": ProblemType(500, "A fault of ours", "It was logged. Nothing was accepted unless a job says so."),
 }
 RETRY_AFTER_SECONDS = 5

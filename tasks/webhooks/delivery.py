@@ -73,6 +73,8 @@ def deliver(payload: DeliveryPayload, context: JobContext) -> dict[str, Any]:
         raise JobCancelled("the endpoint was removed")
     if endpoint.disabled_at is not None:
         raise PermanentError(f"the endpoint is disabled ({endpoint.disabled_why}): enable it, then replay this")
+    if not WebhookDelivery.objects.filter(job=context.job_id, endpoint=endpoint).exists():
+        raise PermanentError("the platform made no such delivery: who edits one, or makes one by hand, signs nothing")
     if context.rehearsal:
         context.would_send("webhook", [endpoint.url], str(payload.message.get("type", "")))
         return {}

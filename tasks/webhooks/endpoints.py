@@ -54,7 +54,9 @@ def add(
     )
     with transaction.atomic():
         _record(endpoint, "add", requested_by, detail={"url": url, "hears_all": hears_all})
-        if WebhookEndpoint.objects.filter(created_by=requested_by).count() >= MOST_ENDPOINTS:
+        mine = WebhookEndpoint.objects.filter(created_by=requested_by)
+        list(mine.select_for_update().values_list("pk"))  # the next one who adds waits here, and counts this one
+        if mine.count() >= MOST_ENDPOINTS:
             message = f"{requested_by} has {MOST_ENDPOINTS} endpoints, which is the most: remove one first"
             raise InvalidChange([{"field": "url", "message": message}])
         endpoint.after_event = outbox.newest_event()

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from tasks.dead_letters.masking import Mask
 from tasks.models import Batch, Job, JobEvent, WebhookEndpoint
 from tasks.states import JobState
 
@@ -78,20 +79,21 @@ class Message(BaseModel):
     data: JobData | BatchData | TestData
 
 
-def of_job(event: JobEvent) -> Message:
-    """Of an ``event`` in TYPE_OF, whose job comes with it."""
+def of_job(event: JobEvent, mask: Mask | None = None) -> Message:
+    """Of an ``event`` in TYPE_OF, whose job comes with it, without what ``mask`` hides."""
     job: Job = event.job
     type = TYPE_OF[event.kind]
+    error = str(event.detail.get("error", "")) if type == Event.JOB_DEAD else ""
     data = JobData(
         id=job.pk,
         task=job.task,
         state=_STATE_OF[Event(type)].value,
         attempt=event.attempt,
-        error=str(event.detail.get("error", ""))[:MAX_ERROR] if type == Event.JOB_DEAD else "",
+        error=(mask.text(error) if mask else error)[:MAX_ERROR],
         correlation_id=job.correlation_id,
         batch_id=job.batch_id,
         requested_by=job.requested_by,
-        metadata=job.metadata,
+        metadata=mask.anywhere(job.metadata) if mask else job.metadata,
         created_at=job.created_at,
         finished_at=event.at,
     )

@@ -155,7 +155,7 @@ def test_what_is_no_picture_is_a_permanent_error(storage, data, complaint):
     assert not Image.objects.exists()
 
 
-def test_an_upload_that_is_too_large_is_not_read(storage, upload, monkeypatch):
-    monkeypatch.setattr(services, "MAX_SOURCE_BYTES", 100)
+def test_an_upload_that_is_too_large_is_not_read(storage, upload, settings):
+    settings.TASKS_MAX_UPLOAD_BYTES = 100
     with pytest.raises(PermanentError, match="at most 100 are accepted"):
         process(job_id=uuid4())

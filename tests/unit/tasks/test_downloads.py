@@ -50,3 +50,11 @@ def test_a_url_is_checked_before_there_is_a_job():
     assert check_url("https://example.com/a.png") == "https://example.com/a.png"
     with pytest.raises(ValueError, match="https://"):
         check_url("ftp://example.com/a.png")
+
+
+def test_a_signature_in_an_address_is_in_no_error(receiver):
+    receiver.answer = lambda received: (404, {}, b"no")
+    with pytest.raises(PermanentError) as raised:
+        download(f"{receiver.url}?X-Signature=hunter22", most_bytes=100)
+    assert "404" in str(raised.value)
+    assert "hunter22" not in str(raised.value)

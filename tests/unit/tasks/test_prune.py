@@ -27,7 +27,7 @@ def test_an_old_job_goes_with_its_attempts_and_history(state):
     JobEvent.objects.create(job=job, kind=state)
     for attempt in (1, 2):
         TaskResult.objects.create(task_id=f"{job.pk}.{attempt}")
-    assert run() == {"jobs_deleted": 1}
+    assert run()["jobs_deleted"] == 1
     assert not Job.objects.filter(pk=job.pk).exists()
     assert not JobEvent.objects.exists()
     assert not TaskResult.objects.exists()
@@ -37,14 +37,14 @@ def test_an_old_job_goes_with_its_attempts_and_history(state):
 def test_what_has_not_ended_well_is_kept_however_old(state):
     job = make_job(state, created_at=OLD)
     Job.objects.filter(pk=job.pk, state=JobState.DEAD).update(finished_at=OLD)
-    assert run() == {"jobs_deleted": 0}
+    assert run()["jobs_deleted"] == 0
 
 
 def test_the_retention_is_the_settings_unless_the_payload_says_otherwise(settings):
     make_job(JobState.SUCCEEDED, finished_at=timezone.now() - timedelta(days=3))
     settings.TASKS_RETAIN_JOBS_DAYS = 5
-    assert run() == {"jobs_deleted": 0}
-    assert run(older_than_days=2) == {"jobs_deleted": 1}
+    assert run()["jobs_deleted"] == 0
+    assert run(older_than_days=2)["jobs_deleted"] == 1
 
 
 def test_workers_that_went_long_ago_are_forgotten():
@@ -71,7 +71,7 @@ def test_discarded_letters_go_with_their_jobs_when_they_are_due_and_not_before()
     )
     still_open = letter_of(died_at=OLD)
     TaskResult.objects.create(task_id=f"{due.job_id}.1")
-    assert run() == {"jobs_deleted": 1}
+    assert run()["jobs_deleted"] == 1
     assert set(DeadLetter.objects.all()) == {kept, still_open}
     assert not Job.objects.filter(pk=due.job_id).exists()
     assert not TaskResult.objects.exists()
@@ -81,7 +81,7 @@ def test_discarded_letters_go_with_their_jobs_when_they_are_due_and_not_before()
 def test_a_discarded_letter_whose_job_lives_again_takes_nothing_with_it():
     job = make_job(JobState.RUNNING)
     letter_of(job, state="discarded", delete_at=OLD)
-    assert run() == {"jobs_deleted": 0}
+    assert run()["jobs_deleted"] == 0
     assert Job.objects.filter(pk=job.pk).exists()
 
 
@@ -90,11 +90,11 @@ def test_a_parked_job_is_kept_while_it_can_be_put_back_and_then_it_is_a_cancelle
     parked, late = (make_job(JobState.CANCELLED, finished_at=OLD) for _ in range(2))
     for job, delete_at in ((parked, timezone.now() + timedelta(hours=1)), (late, OLD)):
         ParkedJob.objects.create(job=job, operation=operation, place=0, state="queued", delete_at=delete_at)
-    assert run() == {"jobs_deleted": 1}
+    assert run()["jobs_deleted"] == 1
     assert list(ParkedJob.objects.values_list("job", flat=True)) == [parked.pk]
     assert Operation.objects.exists(), "its record went while some of it can be put back"
     ParkedJob.objects.update(delete_at=OLD)
-    assert run() == {"jobs_deleted": 1}
+    assert run()["jobs_deleted"] == 1
     assert not Operation.objects.exists()
 
 

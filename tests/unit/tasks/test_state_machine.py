@@ -258,7 +258,7 @@ class JobMachine(RuleBasedStateMachine):
         ended_well = Job.objects.filter(pk=self.ids[number], state__in=ENDED_WELL)
         if ended_well.update(finished_at=timezone.now() - timedelta(days=99)):
             context = SimpleNamespace(checkpoint=lambda: None, progress=lambda *_, **__: None)
-            assert prune(PrunePayload(older_than_days=90), context) == {"jobs_deleted": 1}
+            assert prune(PrunePayload(older_than_days=90), context)["jobs_deleted"] == 1
             self.pruned.add(number)
 
     # The broker, and what a worker's main process does

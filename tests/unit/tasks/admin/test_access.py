@@ -101,10 +101,20 @@ def test_tokens_are_issued_and_revoked_by_those_who_may(viewer):
     token, _ = ApiToken.issue("ci", ["jobs:read"])
     assert viewer.get(TOKENS).status_code == 200
     assert viewer.post(f"{TOKENS}add/", {"name": "x", "scopes": ["jobs:read"]}).status_code == 403
-    assert viewer.post(f"{TOKENS}{token.pk}/delete/", {"post": "yes"}).status_code == 403
+    asked = {"action": "revoke", "_selected_action": [token.pk]}
+    viewer.post(TOKENS, asked)
+    assert ApiToken.objects.get().revoked_at is None
     revoker = staff("revoker", "tasks.view_apitoken", "tasks.delete_apitoken")
-    revoker.post(f"{TOKENS}{token.pk}/delete/", {"post": "yes"})
-    assert not ApiToken.objects.exists()
+    assert "Revoked: ci." in revoker.post(TOKENS, asked, follow=True).content.decode()
+    assert ApiToken.objects.get().revoked_at is not None
+    assert "Nothing was done" in revoker.post(TOKENS, asked, follow=True).content.decode()
+
+
+def test_a_token_is_never_deleted(admin_client):
+    token, _ = ApiToken.issue("ci", ["jobs:read"])
+    assert admin_client.post(f"{TOKENS}{token.pk}/delete/", {"post": "yes"}).status_code == 403
+    admin_client.post(TOKENS, {"action": "delete_selected", "_selected_action": [token.pk], "post": "yes"})
+    assert ApiToken.objects.exists()
 
 
 def test_nobody_hands_out_a_right_that_they_do_not_have(db):

@@ -1,5 +1,6 @@
-"""manage.py token create."""
+"""manage.py token."""
 
+import json
 from datetime import timedelta
 from io import StringIO
 
@@ -43,3 +44,24 @@ def test_a_name_stands_for_one_token():
     create()
     with pytest.raises(CommandError, match="choose another name"):
         create()
+
+
+def test_tokens_are_listed_and_revoked():
+    text = create()
+    out = StringIO()
+    call_command("token", "revoke", "ci", stdout=out)
+    assert "ci is revoked" in out.getvalue()
+    out = StringIO()
+    call_command("token", "list", stdout=out)
+    assert "ci" in out.getvalue()
+    assert "revoked" in out.getvalue()
+    assert text.strip() not in out.getvalue()
+    out = StringIO()
+    call_command("token", "list", "--json", stdout=out)
+    assert [(each["name"], each["condition"]) for each in json.loads(out.getvalue())] == [("ci", "revoked")]
+    with pytest.raises(CommandError, match="revoked already"):
+        call_command("token", "revoke", "ci")
+    with pytest.raises(CommandError, match="choose another name"):
+        create()
+    with pytest.raises(CommandError, match="no token 'nobody'"):
+        call_command("token", "revoke", "nobody")

@@ -3,6 +3,7 @@
 import pytest
 
 from tasks.models import AuditEntry, Job
+from tasks.permissions import SCOPES
 from tasks.states import JobState
 from tests.unit.tasks.factories import kinds, make_job, make_letter
 from tests.unit.tasks.http.test_jobs import problem
@@ -71,3 +72,12 @@ def test_each_takes_its_right(caller, what, scopes, lacking):
 def test_staff_cancel_anybodys_job_as_they_do_in_the_admin(staff, outbox):
     job = make_job(requested_by="token:bob")
     assert staff("cancel_job", "view_job").post(f"/api/v1/jobs/{job.pk}/cancel").status_code == 200
+
+
+@pytest.mark.parametrize("what", ["cancel", "replay"])
+def test_who_decides_about_anothers_job_sees_none_of_its_secrets(caller, what):
+    secret = {"requested_by": "token:bob", "payload": {"password": "hunter22"}}
+    job = make_letter(**secret).job if what == "replay" else make_job(JobState.QUEUED, **secret)
+    answer = caller("operator", *SCOPES).post(f"/api/v1/jobs/{job.pk}/{what}")
+    assert answer.status_code in (200, 202)
+    assert answer.json()["payload"] == {"password": "••••••"}

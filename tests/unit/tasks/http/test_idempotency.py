@@ -2,11 +2,13 @@
 
 import json
 import threading
+from datetime import timedelta
 from importlib import import_module
 
 import pytest
 from django.apps import apps
 from django.db import connection, transaction
+from django.utils import timezone
 
 from tasks import statements
 from tasks.dispatch import enqueue
@@ -186,3 +188,17 @@ def test_a_job_without_a_key_takes_one_statement_and_no_turn(ann, monkeypatch):
     ann.post("/api/v1/jobs", GOOD)
     assert [len(json.loads(parameters[0])) for _, parameters in asked] == [1]
     assert {"turn", "idempotency_owner", "idempotency_digest"}.isdisjoint(json.loads(asked[0][1][0])[0])
+
+
+def test_a_request_that_was_right_and_would_be_wrong_by_now_is_answered_all_the_same(ann, monkeypatch):
+    body = {**GOOD, "expires_at": (timezone.now() + timedelta(seconds=60)).isoformat()}
+    first = ann.post("/api/v1/jobs", body, **KEY).json()
+    batch = ann.post("/api/v1/jobs/batch", {"jobs": [body, GOOD]}, Idempotency_Key="many").json()
+    later = timezone.now() + timedelta(hours=1)
+    monkeypatch.setattr("tasks.dispatch.timezone.now", lambda: later)
+    again = ann.post("/api/v1/jobs", body, **KEY)
+    assert (again.status_code, again.json()["id"]) == (202, first["id"])
+    again = ann.post("/api/v1/jobs/batch", {"jobs": [body, GOOD]}, Idempotency_Key="many").json()
+    assert (again["batch"]["id"], again["accepted"]) == (batch["batch"]["id"], batch["accepted"])
+    problem(ann.post("/api/v1/jobs", body), 422, "invalid")
+    problem(ann.post("/api/v1/jobs", {**body, "priority": "high"}, **KEY), 422, "invalid")

@@ -164,9 +164,21 @@ def test_a_removed_endpoint_cancels_what_was_for_it():
 def test_a_rehearsal_sends_nothing_and_says_what_it_would(add, receiver):
     endpoint, _ = add()
     told = []
-    context = SimpleNamespace(rehearsal=True, would_send=lambda *words: told.append(words))
+    job = endpoints.test(endpoint.pk, requested_by="ann")
+    context = SimpleNamespace(job_id=job.pk, rehearsal=True, would_send=lambda *words: told.append(words))
     delivery.deliver(delivery.DeliveryPayload(endpoint_id=endpoint.pk, message={"type": "job.dead"}), context)
     assert (told, receiver.received) == ([("webhook", [receiver.url], "job.dead")], [])
+
+
+def test_what_the_platform_did_not_make_is_never_signed(add, receiver):
+    (mine, _), (other, _) = add(), add()
+    with pytest.raises(PermanentError, match="made no such delivery"):
+        send(mine, job_id=uuid4())
+    job = endpoints.test(mine.pk, requested_by="ann")
+    context = JobContext(job.pk, 1, task=job.task, metadata={}, requested_by="ann")
+    with pytest.raises(PermanentError, match="made no such delivery"):
+        delivery.deliver(delivery.DeliveryPayload(endpoint_id=other.pk, message={"type": "job.dead"}), context)
+    assert receiver.received == []
 
 
 def test_a_secret_that_is_lost_asks_for_a_rotation(add, receiver, settings):

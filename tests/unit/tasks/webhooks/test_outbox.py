@@ -346,3 +346,17 @@ def test_a_pruned_job_takes_the_list_of_its_deliveries_along(add):
     Job.objects.filter(task=delivery.TASK).delete()
     assert not WebhookDelivery.objects.exists()
     assert WebhookEndpoint.objects.count() == 1
+
+
+def test_who_hears_of_everybodys_jobs_hears_no_secret_of_theirs(add):
+    mine, _ = add(events=["job.dead"], hears_all=False)
+    all_of_them, _ = add(events=["job.dead"], hears_all=True)
+    job = make_job("dead", requested_by=mine.owner, payload={"password": "hunter22"}, metadata={"api_key": "k-123456"})
+    event = end("dead", job=job)
+    event.detail["error"] = "hunter22 was refused"
+    event.save()
+    read_all()
+    data = WebhookDelivery.objects.get(endpoint=mine).job.payload["message"]["data"]
+    assert (data["error"], data["metadata"]) == ("hunter22 was refused", {"api_key": "k-123456"})
+    data = WebhookDelivery.objects.get(endpoint=all_of_them).job.payload["message"]["data"]
+    assert (data["error"], data["metadata"]) == ("•••••• was refused", {"api_key": "••••••"})
