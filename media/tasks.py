@@ -55,6 +55,7 @@ class ImagePayload(BaseModel):
     retry=RetryPolicy(max_attempts=3),
     time_limit_seconds=120,
     title="Picture",
+    envelope_type="image",
 )
 def process(payload: ImagePayload, context: JobContext) -> dict[str, Any]:
     """Turn an uploaded picture into thumbnail, small and large, each as WebP and JPEG, without its metadata."""

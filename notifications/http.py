@@ -1,12 +1,12 @@
 """/emails, /notifications: messages to people."""
 
-from typing import Annotated, Any, Self
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
-from pydantic import AfterValidator, BaseModel, Field, SkipValidation, model_validator
+from pydantic import BaseModel, Field, SkipValidation
 
-from notifications.tasks import Address, EmailPayload, Phone, Target, Wording, single_line
+from notifications.payloads import EmailPayload, Notification
 from tasks.http.door import (
     MOST_JOBS,
     PLAIN,
@@ -24,9 +24,6 @@ from tasks.http.door import (
     read_body,
 )
 
-MOST_TITLE = 250
-MOST_TEXT = 1600
-
 router = Router(tags=["notifications"])
 
 
@@ -40,29 +37,8 @@ class EmailsIn(BaseModel, extra="forbid"):
     emails: list[SkipValidation[EmailIn]] = Field(min_length=1, max_length=MOST_JOBS)
 
 
-class Recipients(BaseModel, extra="forbid"):
-    """Whom a notification is for, by channel."""
-
-    email: list[Address] = Field([], max_length=50)
-    sms: list[Phone] = Field([], max_length=50, description="Phone numbers with country: +49 30 901820.")
-    push: list[Target] = Field([], max_length=50, description="Devices, users or topics, as the provider names them.")
-
-    @model_validator(mode="after")
-    def _is_somebody(self) -> Self:
-        if not (self.email or self.sms or self.push):
-            raise ValueError("names nobody: give recipients for email, sms or push")
-        return self
-
-
-class NotificationIn(JobOptions):
-    """One message, and whom it reaches by which channel."""
-
-    to: Recipients
-    title: Annotated[str, AfterValidator(single_line)] = Field(
-        min_length=1, max_length=MOST_TITLE, description="One line: the subject of the e-mail; SMS have none."
-    )
-    text: Wording = Field(max_length=MOST_TEXT, description="Short enough for all channels.")
-    html: str | None = Field(None, description="For the e-mail, beside the text.")
+class NotificationIn(JobOptions, Notification):
+    """The notification, and when it is sent."""
 
 
 @router.post(
@@ -110,14 +86,8 @@ def create_notification(request: HttpRequest) -> HttpResponse:
 
 
 def _channels(given: NotificationIn) -> list[Work]:
-    to, text = given.to, given.text
-    email = {"to": to.email, "subject": given.title, "text": text, "html": given.html}
-    payloads: list[tuple[str, list[str], dict[str, Any]]] = [
-        ("email.send", to.email, email),
-        ("sms.send", to.sms, {"to": to.sms, "text": text}),
-        ("push.send", to.push, {"to": to.push, "title": given.title, "text": text}),
-    ]
-    return [_work(task, payload, given) for task, recipients, payload in payloads if recipients]
+    payloads = {"email.send": given.for_email(), "sms.send": given.for_sms(), "push.send": given.for_push()}
+    return [_work(task, payload, given) for task, payload in payloads.items() if payload is not None]
 
 
 def _work(task: str, payload: dict[str, Any], options: JobOptions) -> Work:

@@ -86,6 +86,7 @@ class ReportPayload(BaseModel):
     retry=RetryPolicy(max_attempts=3),
     time_limit_seconds=600,
     title="Report",
+    envelope_type="report",
 )
 def render(payload: ReportPayload, context: JobContext) -> dict[str, Any]:
     """Report on a data set for a period, as PDF, XLSX or CSV, or several of them."""

@@ -254,7 +254,17 @@ def text_problems(**texts: str) -> list[dict[str, str]]:
             problems.append({"field": field, "message": f"has {len(text)} characters and may have {MAX_TEXT}"})
         if "\0" in text:
             problems.append({"field": field, "message": "holds a NUL character"})
+        if not _is_utf8(text):
+            problems.append({"field": field, "message": "holds half of a surrogate pair, which is no character"})
     return problems
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _metadata(metadata: dict[str, Any] | None) -> str:

@@ -1,7 +1,7 @@
 """TaskSpec and the name -> spec table behind ``@task``."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,10 @@ from tasks.retry import RetryPolicy
 from tasks.topology import TOPOLOGY, WORK_QUEUE, Queue
 
 TaskFunction = Callable[..., Any]
+
+Part = Callable[[dict[str, Any]], dict[str, Any] | None]
+"""Makes the payload of a task that has a part in a type of envelope; None where its data has nothing for the task.
+Raises a ValidationError of Pydantic for data that is wrong."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
@@ -31,6 +35,8 @@ class TaskSpec:
     description: str
     aliases: tuple[str, ...] = ()
     effect: str = ""
+    envelope_type: str = ""
+    parts: Mapping[str, Part] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,6 +64,11 @@ class Registry:
         """ImproperlyConfigured when another function has the name, or one of the aliases, already."""
         for name in spec.names:
             self._check_free(name, spec)
+        twin = self.of_type(spec.envelope_type) if spec.envelope_type else None
+        if twin is not None and twin.name != spec.name:
+            raise ImproperlyConfigured(
+                f"tasks {twin.name!r} and {spec.name!r} both take {spec.envelope_type!r} envelopes"
+            )
         self._specs |= dict.fromkeys(spec.names, spec)
 
     def get(self, name: str) -> TaskSpec:
@@ -70,6 +81,20 @@ class Registry:
     def names_of(self, name: str) -> tuple[str, ...]:
         """Every name that jobs of the task called ``name`` may bear; of an unknown task that name alone."""
         return self._specs[name].names if name in self._specs else (name,)
+
+    def of_type(self, type: str) -> TaskSpec | None:
+        """The task that envelopes of ``type`` are for, which is what it calls itself to foreign producers or its own
+        name; None where nothing takes it, or the platform alone may ask for it."""
+        named = next((spec for spec in self if spec.envelope_type == type), None) or self._specs.get(type)
+        return None if named is None or named.is_internal else named
+
+    def sharing(self, type: str) -> list[TaskSpec]:
+        """The tasks that have a part in envelopes of ``type``, in the order of their names."""
+        return [spec for spec in self if type in spec.parts]
+
+    def types(self) -> list[str]:
+        """Every type of envelope that has a name of its own."""
+        return sorted({each for spec in self for each in (spec.envelope_type, *spec.parts) if each})
 
     def __contains__(self, name: object) -> bool:
         return name in self._specs
@@ -103,6 +128,8 @@ def task(
     title: str = "",
     aliases: Sequence[str] = (),
     effect: str = "",
+    envelope_type: str = "",
+    parts: Mapping[str, Part] | None = None,
 ) -> Callable[[TaskFunction], TaskFunction]:
     """Register ``function(payload, context)`` as the work called ``name`` ("reports.build").
 
@@ -115,6 +142,9 @@ def task(
     ``aliases`` are names that it had before: what was enqueued under one, and whoever still asks for it, gets this
     function. While two builds run side by side the older one knows the new name only if that was an alias there: add
     the new name as an alias, deploy, then let the two change places.
+
+    ``envelope_type`` is what foreign producers call it ("email"); its data is the payload. ``parts`` are types that
+    several tasks share ("notification"), with what makes this one's payload of their data.
 
     Raises ImproperlyConfigured for a bad name, queue or limit, or a name that is taken, at import.
     """
@@ -145,6 +175,8 @@ def task(
                 description=(function.__doc__ or "").strip(),
                 aliases=tuple(aliases),
                 effect=effect,
+                envelope_type=envelope_type,
+                parts=parts or {},
             )
         )
         return function

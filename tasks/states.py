@@ -41,3 +41,16 @@ class Priority(models.TextChoices):
 
     NORMAL = "normal", "Normal"
     HIGH = "high", "High"
+
+
+FIRST_HIGH = 5
+"""Of priorities that are numbers, the lowest that is high; AMQP has 0 to 255, and most people use 0 to 9."""
+
+
+def as_priority(value: object) -> object:
+    """What a foreign producer's number means; anything else, right or wrong, as it is."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255:
+        return Priority.HIGH if value >= FIRST_HIGH else Priority.NORMAL
+    return value

@@ -14,11 +14,11 @@ from tasks.errors import InvalidJob, UnknownTask
 from tasks.insertion import NewJob
 from tasks.payloads import dump_payload, plain_json
 from tasks.registry import TaskSpec, registry
-from tasks.states import Priority
+from tasks.states import Priority, as_priority
 
 TASK_WORDS = ("type", "task")
 PAYLOAD_WORDS = ("data", "payload")
-TOLERATED = ("timestamp", "retryCount", "replyTo")
+TOLERATED = ("timestamp", "retryCount", "replyTo", "orderingKey")
 """Words of the envelope that a job made by hand has no use for. They are kept with the edit."""
 WORDS = (*TASK_WORDS, *PAYLOAD_WORDS, "id", "correlationId", "priority", *TOLERATED)
 
@@ -50,7 +50,7 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def task_of(envelope: dict[str, Any]) -> str:
-    """The registered task that it asks for: by name, or by the word of a queue that one task alone declares.
+    """The registered task that it asks for: by name, or by the type that foreign producers call it.
 
     Raises InvalidJob, UnknownTask among them.
     """
@@ -62,15 +62,10 @@ def task_of(envelope: dict[str, Any]) -> str:
     word, name = named[0]
     if not isinstance(name, str):
         raise InvalidJob([{"field": word, "message": "is not text"}])
-    if name in registry:
-        return registry.get(name).name
-    of_queue = [spec.name for spec in registry if spec.queue.routing_key == name]
-    if len(of_queue) > 1:
-        message = f"{name!r} could be any of {', '.join(of_queue)}; name the one"
-        raise InvalidJob([{"field": word, "message": message}])
-    if not of_queue:
+    spec = registry.of_type(name)
+    if spec is None:
         raise UnknownTask(name, [spec.name for spec in registry])
-    return of_queue[0]
+    return spec.name
 
 
 def payload_of(envelope: dict[str, Any]) -> tuple[str, Any]:
@@ -88,7 +83,7 @@ def job_of(envelope: dict[str, Any], task: str, **options: Any) -> NewJob:
     payload = _checked(problems, spec, envelope)
     request = JobRequest(
         task=task,
-        priority=envelope.get("priority") or Priority.NORMAL,
+        priority=_priority(envelope) or Priority.NORMAL,
         idempotency_key=_text(envelope.get("id")) or None,
         correlation_id=_text(envelope.get("correlationId")),
         **options,
@@ -110,10 +105,14 @@ def _problems_of(envelope: dict[str, Any]) -> list[dict[str, str]]:
         if not isinstance(envelope.get(word), (str, int, type(None))):
             problems.append({"field": word, "message": "is neither text nor a number"})
         problems += text_problems(**{word: _text(envelope.get(word))})
-    if envelope.get("priority") not in (None, *Priority.values):
+    if _priority(envelope) not in (None, *Priority.values):
         message = f"is one of {', '.join(Priority.values)}; got {envelope['priority']!r}"
         problems.append({"field": "priority", "message": message})
     return problems
+
+
+def _priority(envelope: dict[str, Any]) -> Any:
+    return as_priority(envelope.get("priority"))
 
 
 def _checked(problems: list[dict[str, str]], spec: TaskSpec, envelope: dict[str, Any]) -> str:

@@ -52,6 +52,7 @@ class DeadLetter(models.Model):
         UNKNOWN_MESSAGE = "unknown_message", "Message names no job"
         UNROUTED = "unrouted", "Message was misaddressed"
         DELIVERY_LIMIT = "delivery_limit", "Delivered too often"
+        ID_CONFLICT = "id_conflict", "Its id is another message's"
 
     class State(models.TextChoices):
         OPEN = "open", "Open"

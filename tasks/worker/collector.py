@@ -1,9 +1,7 @@
 """Dead queues -> DeadLetter rows: the broker's evidence for what died, and a row for what never reached a task."""
 
-import base64
 import hashlib
 import logging
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +12,7 @@ from django.utils import timezone
 from tasks.brokers import DeadMessage
 from tasks.dead_letters.burial import bury, keep
 from tasks.dispatch import publish_on_commit
+from tasks.evidence import jsonable, plain_text
 from tasks.models import DeadLetter, Job, JobEvent
 from tasks.states import JobState
 from tasks.worker.envelope import Envelope, WrongMessage, job_and_attempt_of, read_envelope
@@ -40,8 +39,8 @@ def collect(dead: DeadMessage) -> None:
         keep(
             DeadLetter(
                 reason=Reason.UNDECODABLE,
-                queue=_text(dead.queue or dead.dead_queue)[:100],
-                error=_text(f"could not be examined: {error!r}"),
+                queue=plain_text(dead.queue or dead.dead_queue)[:100],
+                error=plain_text(f"could not be examined: {error!r}"),
                 body=dead.body,
                 collected_at=timezone.now(),
             )
@@ -52,8 +51,8 @@ def _collect(dead: DeadMessage) -> None:
     evidence = {
         "evidence_key": _key(dead),
         "collected_at": timezone.now(),
-        "exchange": _text(dead.exchange)[:255],
-        "routing_key": _text(dead.routing_key)[:255],
+        "exchange": plain_text(dead.exchange)[:255],
+        "routing_key": plain_text(dead.routing_key)[:255],
         "headers": jsonable(dead.headers),
         "properties": jsonable(
             {
@@ -138,7 +137,7 @@ def _keep_message(dead: DeadMessage, wrong: WrongMessage, evidence: dict[str, An
             reason=wrong.reason if dead.queue else Reason.UNROUTED,
             task=str(dead.headers.get("task") or "")[:200].replace("\0", ""),
             queue=dead.queue or dead.dead_queue,
-            error=_text(str(wrong)),
+            error=plain_text(str(wrong)),
             **evidence,
         )
     )
@@ -154,24 +153,3 @@ def _key(dead: DeadMessage) -> str:
     newest = dead.deaths[0] if dead.deaths else {}
     parts = (dead.dead_queue, dead.properties.get("message_id"), newest.get("time"), newest.get("count"), dead.headers)
     return hashlib.sha256(repr(parts).encode("utf-8", "backslashreplace") + dead.body).hexdigest()
-
-
-def jsonable(value: Any) -> Any:
-    """AMQP values as JSON that a database keeps: times as ISO 8601, bytes as base64, no NUL."""
-    if isinstance(value, dict):
-        return {_text(str(key)): jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return base64.b64encode(bytes(value)).decode()
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float) and value == value and abs(value) != float("inf"):
-        return value
-    return _text(str(value))
-
-
-def _text(text: str) -> str:
-    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

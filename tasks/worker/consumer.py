@@ -21,6 +21,7 @@ from tasks.worker.arrivals import Arrivals, Arrived
 from tasks.worker.claiming import Answer, Claim, claim, hand_back
 from tasks.worker.deliveries import Deliveries
 from tasks.worker.envelope import Envelope, WrongMessage, read_envelope
+from tasks.worker.foreign import Foreign, is_foreign, queue_of
 from tasks.worker.journal import PAGES
 from tasks.worker.recording import OUTAGE
 from tasks.worker.request import AttemptRequest, Ending
@@ -51,6 +52,7 @@ class JobConsumer(Consumer):
         self._arrivals = Arrivals()
         self._will_claim = False
         self._deliveries = Deliveries((), several_at_once=False)
+        self._foreign = Foreign(soon=self._soon, later=self._later, deliveries=lambda: self._deliveries)
         self._settling = Settling(soon=self._while_running, deliveries=lambda: self._deliveries)
         self._line = Line(
             start=self._start,
@@ -96,6 +98,7 @@ class JobConsumer(Consumer):
         amqp = self.connection.transport.driver_type == "amqp"
         self._deliveries = Deliveries(self.connection_errors, several_at_once=amqp)
         self._arrivals.drop()  # of an earlier connection: they are delivered again
+        self._foreign.drop()
         self._will_claim = False  # a loop that failed may have lost its timers
         self._window = Window(max(1, self.initial_prefetch_count))  # 0 is AMQP's word for "all there are"
         self._looked_at = time.monotonic()
@@ -107,6 +110,9 @@ class JobConsumer(Consumer):
     def _on_message(self, message: Any) -> None:
         self.messages_arrived += 1
         self._deliveries.add(message)
+        if is_foreign(message.headers):
+            self._foreign.add(message, self._queue_of(message))
+            return
         try:
             redelivered = bool(message.delivery_info.get("redelivered"))
             envelope = read_envelope(message.headers, message.body, message.content_type, redelivered=redelivered)
@@ -120,6 +126,9 @@ class JobConsumer(Consumer):
             if not self._will_claim:
                 self._will_claim = True
                 self._soon(self._claim_waiting)
+
+    def _queue_of(self, message: Any) -> str:
+        return queue_of(message, {tag: queue for queue, tag in self.task_consumer._active_tags.items()})
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Stock acknowledges what it can not decode, which loses it."""
@@ -327,8 +336,8 @@ class JobConsumer(Consumer):
 
     @property
     def holds_messages(self) -> bool:
-        """Whether messages wait to be claimed."""
-        return bool(self._arrivals)
+        """Whether messages wait to be claimed, or to be accepted."""
+        return bool(self._arrivals or self._foreign)
 
     def _request_of(self, attempt_id: str) -> AttemptRequest | None:
         """The attempt, if this process runs it or holds its outcome."""
@@ -364,7 +373,7 @@ class JobConsumer(Consumer):
         super().stop()
         self._settling.settle()  # the loop has ended before it came to that
         self._flush_events()
-        self._return(self._arrivals.drop())
+        self._return([*self._foreign.drop(), *self._arrivals.drop()])
         if self.controller.shutdown.asked:
             self._give_away(self._line.clear(), why=STOPPED)
 

@@ -117,7 +117,7 @@ GARBAGE = {
     "no content type": (GOOD_BODY, {}, NO_JOB, "undecodable"),
     "bad compression": (GOOD_BODY, {**JSON, "content_encoding": "no-such"}, "", "unknown_message"),
     "no headers": (b"{}", JSON, None, "unknown_message"),
-    "text": ("häh?".encode("latin-1"), {"content_type": "text/plain"}, None, "unknown_message"),
+    "text": ("häh?".encode("latin-1"), {"content_type": "text/plain"}, None, "undecodable"),
     "arguments": (b'[["x"], {}, {}]', JSON, NO_JOB, "unknown_message"),
     "keyword list": (b"[[], [1], {}]", JSON, NO_JOB, "unknown_message"),
     "protocol 1": (b'{"task": "probe.echo", "id": "1", "args": []}', JSON, None, "unknown_message"),

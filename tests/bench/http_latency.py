@@ -36,7 +36,7 @@ def serve() -> None:
     from notifications import services
     from notifications.channels.email import EmailChannel
     from notifications.http import EmailIn
-    from notifications.tasks import EmailPayload
+    from notifications.payloads import EmailPayload
     from project import web
     from project.http import api
     from tasks.http.door import allowed, answer, payload_of, read_body

@@ -5,7 +5,8 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
-from notifications.tasks import EmailPayload, send
+from notifications.payloads import EmailPayload
+from notifications.tasks import send
 from tests.unit.notifications.conftest import Memory, Post
 
 VALID = {"to": ["ann@example.com"], "subject": "Hi", "text": "Hello"}

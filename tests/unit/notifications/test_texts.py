@@ -4,7 +4,8 @@ import pytest
 from django.conf import settings as project_settings
 from pydantic import ValidationError
 
-from notifications.tasks import PushPayload, SmsPayload, send_push, send_sms
+from notifications.payloads import PushPayload, SmsPayload
+from notifications.tasks import send_push, send_sms
 from tasks.api import PermanentError, RetryLater
 from tasks.registry import registry
 from tests.receiver import Receiver

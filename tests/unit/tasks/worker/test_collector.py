@@ -7,12 +7,13 @@ from django.utils import timezone
 
 from tasks.brokers import DeadMessage
 from tasks.dead_letters.burial import bury
+from tasks.evidence import jsonable
 from tasks.jobs import replay
 from tasks.models import DeadLetter, Job
 from tasks.states import JobState
 from tasks.worker import collector as room
 from tasks.worker.claiming import Answer, claim
-from tasks.worker.collector import collect, jsonable
+from tasks.worker.collector import collect
 from tasks.worker.envelope import Envelope
 from tests.unit.tasks.factories import kinds, make_job, make_worker
 

@@ -23,6 +23,7 @@ from tasks.worker.consumer import PRIORITY_EXCHANGE, JobConsumer
 from tasks.worker.deliveries import Deliveries
 from tasks.worker.envelope import Envelope, WrongMessage
 from tasks.worker.execution import TURN_SECONDS
+from tasks.worker.foreign import Foreign
 from tasks.worker.outcome import Outcome
 from tasks.worker.recording import OUTAGE
 from tasks.worker.settling import Settling
@@ -53,7 +54,7 @@ class Timer:
 class Message:
     """Remembers how it was settled."""
 
-    headers, body, content_type = {}, b"", ""
+    headers, body, content_type = {"task": TASK, "id": "1.1"}, b"", ""
 
     def __init__(self, tag: int, envelope: Envelope | Exception, exchange: str = "work-exchange"):
         self.delivery_tag, self.envelope, self.settled = tag, envelope, None
@@ -121,6 +122,7 @@ def consumer(monkeypatch):
     bare = JobConsumer.__new__(JobConsumer)
     bare._arrivals, bare._will_claim = Arrivals(), False
     bare._deliveries = Deliveries((), several_at_once=False)
+    bare._foreign = Foreign(soon=bare._soon, later=bare._later, deliveries=lambda: bare._deliveries)
     bare._settling = Settling(soon=bare._while_running, deliveries=lambda: bare._deliveries)
     bare.started, bare.pool = [], SimpleNamespace(num_processes=2)
     bare._line = Line(
