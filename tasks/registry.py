@@ -44,6 +44,11 @@ class TaskSpec:
         return (self.name, *self.aliases)
 
     @property
+    def envelope_types(self) -> list[str]:
+        """What foreign producers call it, beside its name: its own type, and those that it has a part in."""
+        return [type for type in (self.envelope_type, *self.parts) if type]
+
+    @property
     def is_internal(self) -> bool:
         """Whether it is the platform's own (pruning, alerts, deliveries), which nobody asks for from outside."""
         return self.name.startswith("platform.")
@@ -94,7 +99,7 @@ class Registry:
 
     def types(self) -> list[str]:
         """Every type of envelope that has a name of its own."""
-        return sorted({each for spec in self for each in (spec.envelope_type, *spec.parts) if each})
+        return sorted({type for spec in self for type in spec.envelope_types})
 
     def __contains__(self, name: object) -> bool:
         return name in self._specs

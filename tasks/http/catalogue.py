@@ -26,6 +26,9 @@ class TaskOut(TypedDict):
     title: str
     description: str
     queue: str
+    envelope_types: Annotated[
+        list[str], Field(description="What foreign producers call it in the `type` of an envelope, beside its name.")
+    ]
     retry: RetryOut
     time_limit_seconds: float
     payload_schema: Annotated[dict[str, Any], Field(description="JSON Schema of a job's `payload`.")]
@@ -55,6 +58,7 @@ def _shown(spec: TaskSpec) -> TaskOut:
         "title": spec.title,
         "description": spec.description,
         "queue": spec.queue.name,
+        "envelope_types": spec.envelope_types,
         "retry": {
             "max_attempts": spec.retry.max_attempts,
             "base_seconds": spec.retry.base_seconds,
