@@ -1,0 +1,1 @@
+"""Producers in JavaScript: what a program that is neither Python nor ours has to do, and no more."""
