@@ -79,6 +79,13 @@ def _providers(values: list[SecretStr]) -> list[SecretStr]:
     return values
 
 
+def _sinks(values: list[str]) -> list[str]:
+    for value in values:
+        if value != "exchange":
+            raise ValueError(f"names {value!r}, and there is exchange")
+    return values
+
+
 class Env(BaseSettings):
     """Every variable of the platform, with a default that suits a laptop where one can exist."""
 
@@ -168,6 +175,12 @@ class Env(BaseSettings):
 
     operator_name: str = Field("operator", description="Whom `manage.py ensure_operator` creates.")
     operator_password: SecretStr = Field(SecretStr(""), description="That login's password; `make up` makes one.")
+
+    job_events: Annotated[CommaSeparated, AfterValidator(_sinks)] = Field(
+        [],
+        description="Where every change of a job is told, separated by commas: `exchange` is the topic exchange "
+        "`job-events` of the broker. Empty: nowhere.",
+    )
 
     max_payload_bytes: int = Field(262_144, ge=1, description="Largest payload of one job, as JSON.")
     max_body_bytes: int = Field(

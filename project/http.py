@@ -20,6 +20,7 @@ from tasks.http.operations import router as operations
 from tasks.http.problems import PROBLEM_TYPES
 from tasks.http.queues import router as queues
 from tasks.http.redirects import router as redirects
+from tasks.http.replies import router as replies
 from tasks.http.stream import router as streams
 from tasks.http.webhooks import router as webhooks
 
@@ -57,6 +58,7 @@ for router in (
     operations,
     redirects,
     queues,
+    replies,
     webhooks,
     problems,
 ):

@@ -167,6 +167,7 @@ TASKS_MAX_WAITING_REQUESTS = env.max_waiting_requests
 TASKS_MAX_STREAMS = env.max_streams
 TASKS_MAX_STREAMS_PER_CALLER = env.max_streams_per_caller
 TASKS_API_RATE_PER_MINUTE = env.api_rate_per_minute
+TASKS_JOB_EVENTS = env.job_events
 TASKS_HEALTH_MAX_MESSAGES = env.health_max_messages
 TASKS_RELAY_GRACE_SECONDS = env.relay_grace_seconds
 TASKS_WORKER_STALE_SECONDS = env.worker_stale_seconds

@@ -6,6 +6,8 @@ from tasks.dispatch import enqueue
 from tasks.downloads import check_url, download, without_query
 from tasks.errors import (
     BrokerUnavailable,
+    CallFailed,
+    CallTimedOut,
     IdempotencyConflict,
     IllegalTransition,
     InvalidJob,
@@ -21,12 +23,15 @@ from tasks.jobs import cancel, replay
 from tasks.monitoring.metrics import job_activity
 from tasks.payloads import StoredFile
 from tasks.registry import task
+from tasks.requests import call, late_reply
 from tasks.retry import RetryPolicy
 from tasks.sensitive import Sensitive
 from tasks.states import JobState
 
 __all__ = [
     "BrokerUnavailable",
+    "CallFailed",
+    "CallTimedOut",
     "IdempotencyConflict",
     "IllegalTransition",
     "InvalidJob",
@@ -42,12 +47,14 @@ __all__ = [
     "TaskPlatformError",
     "TooLarge",
     "UnknownTask",
+    "call",
     "cancel",
     "check_url",
     "download",
     "enqueue",
     "enqueue_many",
     "job_activity",
+    "late_reply",
     "replay",
     "task",
     "without_query",

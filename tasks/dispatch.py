@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from pydantic import BaseModel
 
-from tasks import publisher
+from tasks import publisher, requests
 from tasks.brokers import JobMessage
 from tasks.errors import IdempotencyConflict, InvalidJob, UnknownTask
 from tasks.group_commit import GroupCommit
@@ -47,6 +47,7 @@ class JobRequest:
     requested_by: str = ""
     metadata: dict[str, Any] | None = None
     batch: Batch | None = None
+    reply_to: str = ""
     from_outside: bool = False
 
 
@@ -65,6 +66,7 @@ def enqueue(
     requested_by: str = "",
     metadata: dict[str, Any] | None = None,
     batch: Batch | None = None,
+    reply_to: str = "",
     from_outside: bool = False,
 ) -> Job:
     """The job, durable as soon as the caller's transaction commits, and published then.
@@ -72,6 +74,8 @@ def enqueue(
     A broker that is down does not matter here. ``delay_seconds`` or ``run_at`` (aware) schedule it; ``expires_at``
     buries it if it has not begun by then. With an ``idempotency_key`` that the task has seen, the first job is returned
     and nothing is added. ``metadata`` is yours, at most 16 KiB of JSON. ``batch`` is what ``enqueue_many`` returned.
+    ``reply_to`` is a queue of yours, on the same broker, that the outcome is sent to under the ``correlation_id``
+    (docs/request-reply.md).
 
     With an ``idempotency_owner`` the key is theirs alone, for all tasks, and stands for the whole request that has
     ``idempotency_digest``: that is how callers from outside, who know nothing of each other, choose their keys.
@@ -96,6 +100,7 @@ def enqueue(
         requested_by=requested_by,
         metadata=metadata,
         batch=batch,
+        reply_to=reply_to,
         from_outside=from_outside,
     )
     new = prepare(request)
@@ -135,6 +140,7 @@ def columns(spec: TaskSpec, request: JobRequest) -> dict[str, Any]:
         "idempotency_digest": request.idempotency_digest if request.idempotency_key else "",
         "correlation_id": request.correlation_id,
         "requested_by": request.requested_by,
+        "reply_to": request.reply_to,
     }
 
 
@@ -146,12 +152,18 @@ def store(new_jobs: Sequence[NewJob]) -> list[Job | IdempotencyConflict]:
     """
     answers: list[Job | IdempotencyConflict] = []
     queued: list[Job] = []
-    for new, job in zip(new_jobs, insert(new_jobs), strict=True):
+    jobs = insert(new_jobs)
+    for new, job in zip(new_jobs, jobs, strict=True):
         if job.id == new.id:
             queued += [job] if job.state == JobState.QUEUED else []
             answers.append(job)
         else:
             answers.append(job if _same(new, job) else IdempotencyConflict(str(new.idempotency_key), job.id))
+    requests.ask(
+        requests.Asked(job.pk, new.reply_to, new.correlation_id, new.requested_by)
+        for new, job in zip(new_jobs, answers, strict=True)
+        if new.reply_to and isinstance(job, Job)
+    )
     publish_on_commit(queued)
     return answers
 
@@ -242,6 +254,7 @@ def _check_options(request: JobRequest, expires_at: datetime | None, due_at: dat
         correlation_id=request.correlation_id,
         requested_by=request.requested_by,
     )
+    problems += requests.check_reply_to(request.reply_to) if request.reply_to else []
     if problems:
         raise InvalidJob(problems)
 

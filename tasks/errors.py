@@ -1,5 +1,7 @@
 """Every exception of the platform, one tree. The class says what happens next."""
 
+from uuid import UUID
+
 
 class TaskPlatformError(Exception):
     """Root of everything the platform raises."""
@@ -82,6 +84,22 @@ class InvalidChange(InvalidJob):
 
 class InvalidOperation(InvalidJob):
     """What was asked of dead letters or of a queue makes no sense as it is. Nothing changed."""
+
+
+class CallTimedOut(TaskPlatformError, TimeoutError):
+    """Nobody has an answer yet. The job goes on, and ``late_reply`` tells what came of it."""
+
+    def __init__(self, job_id: UUID, correlation_id: str, seconds: float):
+        self.job_id, self.correlation_id = job_id, correlation_id
+        super().__init__(f"job {job_id} has not ended within {seconds:g} s; its correlation id is {correlation_id}")
+
+
+class CallFailed(TaskPlatformError):
+    """The job of a call died, or was cancelled: ``state`` says which, and the message why."""
+
+    def __init__(self, job_id: UUID, state: str, error: str):
+        self.job_id, self.state = job_id, state
+        super().__init__(f"job {job_id} is {state}: {error}" if error else f"job {job_id} is {state}")
 
 
 class TargetRefused(TaskPlatformError):

@@ -50,6 +50,8 @@ class NewJob:
     """Of the request that the owner's key stands for."""
     correlation_id: str = ""
     requested_by: str = ""
+    reply_to: str = ""
+    """No column: who waits for its outcome has a row of its own (requests.py)."""
 
     @property
     def state(self) -> JobState:

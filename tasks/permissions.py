@@ -30,6 +30,7 @@ RIGHTS: dict[str, Right] = {
     "jobs.view_all": _right("view_job", "jobs:read_all", "see the jobs of others"),
     "jobs.enqueue": _right("add_job", "jobs:write", "enqueue jobs"),
     "jobs.cancel": _right("cancel_job", "jobs:write", "cancel jobs"),
+    "requests.view": _right("view_request", "requests:read", "see who waits for replies"),
     "dead_letters.view": _right("view_deadletter", "dead_letters:read", "see dead letters"),
     "dead_letters.unmask": _right("unmask_deadletter", "dead_letters:unmask", "see what is masked in dead letters"),
     "dead_letters.replay": _right("replay_deadletter", "dead_letters:replay", "replay dead letters"),

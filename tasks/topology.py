@@ -7,6 +7,7 @@ from typing import Literal
 WORK_QUEUE = "work-queue"
 PRIORITY_QUEUE = "priority-queue"
 DEAD_LETTER_EXCHANGE = "dead-letter-exchange"
+JOB_EVENTS_EXCHANGE = "job-events"
 UNROUTED_EXCHANGE = "unrouted-exchange"
 UNROUTED_QUEUE = "unrouted-queue"
 MOST_PREFETCHED = 2000  # unacknowledged messages of one queue that a worker may hold, where its tasks are short
@@ -70,7 +71,7 @@ TOPOLOGY = Topology(
     exchanges=(
         *(Exchange(queue.exchange) for queue in _QUEUES),
         Exchange("notification-exchange", "fanout"),
-        Exchange("job-events", "topic"),
+        Exchange(JOB_EVENTS_EXCHANGE, "topic"),
         Exchange(DEAD_LETTER_EXCHANGE),
         Exchange(UNROUTED_EXCHANGE, "fanout"),
     ),

@@ -1,7 +1,7 @@
 """Waiting for a job's end, in a thread that has something to answer then."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -26,17 +26,21 @@ def may_end_within(job: Job, seconds: float) -> bool:
     return job.is_final or job.due_at is None or job.due_at <= timezone.now() + timedelta(seconds=seconds)
 
 
-def wait(job_id: UUID, seconds: float) -> bool:
-    """Wait until the job has ended, at most ``seconds``, whether the database can be reached or not.
+def wait(job_id: UUID, seconds: float, *, limited: bool = True, before: Callable[[], object] | None = None) -> bool:
+    """Wait until the job has ended, at most ``seconds``, whether the database can be reached or not. ``before`` is
+    called once it is certain that somebody waits.
 
-    False, at once, where MAX_WAITING_REQUESTS wait in this process already: the other threads have requests to answer.
+    Where it is ``limited``: False, at once, if MAX_WAITING_REQUESTS wait in this process already: the other threads
+    have requests to answer.
     """
     waiter = _Waiter(job_id)
     with _lock:
-        if len(_poller) >= settings.TASKS_MAX_WAITING_REQUESTS:
+        if limited and len(_poller) >= settings.TASKS_MAX_WAITING_REQUESTS:
             return False
         _poller.add(waiter)
     try:
+        if before is not None:
+            before()
         waiter.ended.wait(seconds)
     finally:
         _poller.remove(waiter)

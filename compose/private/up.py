@@ -79,6 +79,7 @@ def settings(
         "FLOWER_BASIC_AUTH": f"{OPERATOR}:{password}",
         "OPERATOR_NAME": OPERATOR,
         "OPERATOR_PASSWORD": password,
+        "JOB_EVENTS": "exchange",
         "BROKER_ACK_TIMEOUT_SECONDS": "3600",  # as rabbitmq.py sets it
     }
     names = {*chosen, *OVERRIDES, "RABBITMQ_API_URL"}

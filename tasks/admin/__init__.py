@@ -5,7 +5,19 @@ Who may do what is decided here (permissions of Django), what can be done in the
 
 from django.contrib import admin
 
-from tasks.admin import attempts, audit, batches, dashboard, dead_letters, jobs, people, tokens, webhooks, workers
+from tasks.admin import (
+    attempts,
+    audit,
+    batches,
+    dashboard,
+    dead_letters,
+    jobs,
+    people,
+    requests,
+    tokens,
+    webhooks,
+    workers,
+)
 
 __all__ = [
     "attempts",
@@ -15,6 +27,7 @@ __all__ = [
     "dead_letters",
     "jobs",
     "people",
+    "requests",
     "tokens",
     "webhooks",
     "workers",

@@ -65,6 +65,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     request, "Attempts", "history", "admin:django_celery_results_taskresult_changelist",
                     "django_celery_results.view_taskresult",
                 ),
+                _entry(request, "Requests", "forum", "admin:tasks_request_changelist", "tasks.view_request"),
                 _entry(
                     request, "Webhooks", "webhook", "admin:tasks_webhookendpoint_changelist",
                     "tasks.view_webhookendpoint",

@@ -5,7 +5,16 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from tasks.brokers.base import Answers, Broker, DeadMessage, JobMessage, QueueMissing, TopologyMismatch
+from tasks.brokers.base import (
+    Answers,
+    Broker,
+    DeadMessage,
+    JobMessage,
+    QueueMissing,
+    Reply,
+    TopicMessage,
+    TopologyMismatch,
+)
 
 __all__ = [
     "Answers",
@@ -13,6 +22,8 @@ __all__ = [
     "DeadMessage",
     "JobMessage",
     "QueueMissing",
+    "Reply",
+    "TopicMessage",
     "TopologyMismatch",
     "celery_queues",
     "connect",

@@ -48,6 +48,24 @@ class Answers(NamedTuple):
     refused: set[str]
 
 
+class TopicMessage(NamedTuple):
+    """What is published to a topic exchange. ``id`` is the message's, and unique among those published together."""
+
+    id: str
+    routing_key: str
+    body: bytes
+
+
+class Reply(NamedTuple):
+    """The outcome of a job for whoever waits at the queue ``to``. ``id`` is the message's, and unique among those sent
+    together."""
+
+    id: str
+    to: str
+    correlation_id: str
+    body: bytes
+
+
 class Broker(Protocol):
     """Every method raises BrokerUnavailable when the broker can not be reached or does not answer in time."""
 
@@ -64,6 +82,14 @@ class Broker(Protocol):
 
     def publish_again(self, dead: DeadMessage) -> bool:
         """Send a dead message, byte for byte, to where it was first addressed. Whether the broker confirmed it."""
+
+    def publish_to_topic(self, exchange: str, messages: Sequence[TopicMessage]) -> None:
+        """Send JSON ``messages`` to a topic exchange, in order, and return once the broker has copies of each on disk
+        for every queue that is bound. Raises BrokerUnavailable unless it has all."""
+
+    def reply(self, replies: Sequence[Reply]) -> set[str]:
+        """Send JSON ``replies``, each to its queue and nowhere else. Returns the ids of those that a queue has taken;
+        nobody waits at the queues of the others any more."""
 
     def depth(self, queue: str) -> int:
         """Messages ready in ``queue``. Raises QueueMissing when it does not exist."""

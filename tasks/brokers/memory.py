@@ -4,12 +4,18 @@ from collections.abc import Callable, Sequence
 
 from kombu import Exchange, Queue
 
-from tasks.brokers.base import Answers, DeadMessage, JobMessage
+from tasks.brokers.base import Answers, DeadMessage, JobMessage, Reply, TopicMessage
 from tasks.doctor.check import Check
 from tasks.topology import TOPOLOGY
 
 published: list[JobMessage] = []
 """Every message of the process, oldest first. Tests read and clear it."""
+
+told: list[TopicMessage] = []
+"""As ``published``, of what went to topic exchanges."""
+
+replies: list[Reply] = []
+"""As ``published``, of replies. A queue called "gone" takes none."""
 
 
 def connect(url: str) -> "MemoryBroker":
@@ -39,6 +45,14 @@ class MemoryBroker:
 
     def publish_again(self, dead: DeadMessage) -> bool:
         return True
+
+    def publish_to_topic(self, exchange: str, messages: Sequence[TopicMessage]) -> None:
+        told.extend(messages)
+
+    def reply(self, given: Sequence[Reply]) -> set[str]:
+        taken = [reply for reply in given if reply.to != "gone"]
+        replies.extend(taken)
+        return {reply.id for reply in taken}
 
     def depth(self, queue: str) -> int:
         return sum(message.queue == queue for message in published)

@@ -3,7 +3,18 @@
 from collections.abc import Iterable, Iterator
 
 from tasks import brokers
-from tasks.doctor import accounts, addresses, celery_settings, database, deployment, jobs, limits, storage, workers
+from tasks.doctor import (
+    accounts,
+    addresses,
+    celery_settings,
+    database,
+    deployment,
+    job_events,
+    jobs,
+    limits,
+    storage,
+    workers,
+)
 from tasks.doctor.check import Check, Finding, Result, Status, Unknown, in_one_line
 
 
@@ -26,6 +37,7 @@ OWN: tuple[Check, ...] = (
     *workers.CHECKS,
     *limits.CHECKS,
     *jobs.CHECKS,
+    *job_events.CHECKS,
 )
 
 

@@ -65,7 +65,7 @@ def enqueue_for(request: HttpRequest, task: str, payload: dict[str, Any], option
 def answer_accepted(request: HttpRequest, accepted: Job) -> HttpResponse:
     """202 and the job, which is durable by now; 200 where the caller preferred to wait and it has ended."""
     location, seconds = f"/api/v1/jobs/{accepted.pk}", waiting.asked_seconds(request)
-    waited = waiting.wait(accepted, seconds)
+    waited = waiting.wait_for_reply(accepted, seconds, caller_of(request))
     known = _latest(accepted) if waited else accepted
     response = answer(
         shown(known, mask_for(request, known)), status=200 if waited and known.is_final else 202, location=location

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from tasks import waiting
+from tasks import requests, waiting
 from tasks.models import Job
 
 MOST_SECONDS = 20  # less than a stopping web server grants to requests that have begun, and proxies to silent ones
@@ -44,6 +44,13 @@ def wait(job: Job, seconds: int) -> bool:
     if not seconds or not waiting.may_end_within(job, seconds):
         return False
     return job.is_final or waiting.wait(job.pk, seconds)
+
+
+def wait_for_reply(job: Job, seconds: int, caller: str) -> bool:
+    """As ``wait``, for the ``caller`` who has asked for the job and is seen at the desk of requests."""
+    if not seconds or not waiting.may_end_within(job, seconds):
+        return False
+    return job.is_final or requests.wait(job, seconds, requested_by=caller, correlation_id=job.correlation_id)
 
 
 def tell(response: HttpResponse, seconds: int) -> None:

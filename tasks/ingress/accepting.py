@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from django.db import Error, InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 from pydantic import ValidationError
 
@@ -22,6 +22,7 @@ from tasks.models import DeadLetter, Job, JobEvent
 from tasks.payloads import problems_of
 from tasks.registry import TaskSpec, registry
 from tasks.worker.envelope import WrongMessage
+from tasks.worker.recording import OUTAGE
 
 logger = logging.getLogger(__name__)
 
@@ -44,20 +45,20 @@ def accept(arrivals: Sequence[Arrival]) -> list[Accepted]:
     """For each, in their order, what became of it. When this returns all of it is committed, and they may be
     acknowledged.
 
-    Raises OperationalError or InterfaceError while the database is away, and KeyInUse while somebody else is just
+    Raises one of OUTAGE while the database is away, and KeyInUse while somebody else is just
     accepting a message of the same id: nothing is kept then, and the same arrivals are to be offered again.
     """
     asked = [_asked(arrival) for arrival in arrivals]
     try:
         with transaction.atomic():
             return _store(arrivals, asked)
-    except (OperationalError, InterfaceError, KeyInUse):
+    except (*OUTAGE, KeyInUse):
         raise
     except Exception as error:
         if len(arrivals) > 1:  # one row is more than the database can take: the others do not suffer with it
             return [accepted for arrival in arrivals for accepted in accept([arrival])]
         logger.exception("a message of %s can not be accepted", arrivals[0].place)
-        if not isinstance(error, (Error, ValueError)):
+        if not isinstance(error, (DatabaseError, ValueError)):
             raise
         wrong = WrongMessage(Reason.UNDECODABLE, f"can not be accepted: {error!r}")
         with transaction.atomic():
@@ -117,6 +118,7 @@ def _new_job(spec: TaskSpec, payload: dict[str, Any], arrival: Arrival, envelope
         idempotency_owner=f"{arrival.origin}:{spec.name}" if is_part else arrival.origin,
         idempotency_digest=digest_of(envelope),
         correlation_id=envelope.correlation_id or "",
+        reply_to=envelope.reply_to or "",
         requested_by=arrival.origin,
         metadata={"envelope": {name: value for name, value in sent.items() if value is not None}},
         from_outside=True,

@@ -5,9 +5,11 @@ A column added later has a ``db_default``: in a rolling deploy the old build sti
 
 from tasks.models.audit import AuditEntry
 from tasks.models.dead_letters import DeadLetter, FailureGroup, LetterEdit, Redirect, error_summary
+from tasks.models.events import JobEventCursor
 from tasks.models.jobs import UNFINISHED, Batch, Effect, Job, JobEvent, short_id
 from tasks.models.operations import Operation, OperationItem, ParkedJob
 from tasks.models.queues import PausedQueue
+from tasks.models.requests import Request
 from tasks.models.tokens import ApiToken
 from tasks.models.webhooks import WebhookCursor, WebhookDelivery, WebhookEndpoint
 from tasks.models.workers import Release, WorkerProcess
@@ -22,6 +24,7 @@ __all__ = [
     "FailureGroup",
     "Job",
     "JobEvent",
+    "JobEventCursor",
     "LetterEdit",
     "Operation",
     "OperationItem",
@@ -29,6 +32,7 @@ __all__ = [
     "PausedQueue",
     "Redirect",
     "Release",
+    "Request",
     "WebhookCursor",
     "WebhookDelivery",
     "WebhookEndpoint",

@@ -14,12 +14,12 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from tasks import audit
+from tasks import audit, history
 from tasks.dispatch import text_problems
 from tasks.errors import IllegalTransition, InvalidChange, TargetRefused
 from tasks.models import Job, WebhookDelivery, WebhookEndpoint
 from tasks.registry import registry
-from tasks.webhooks import delivery, guard, messages, outbox, signing
+from tasks.webhooks import delivery, guard, messages, signing
 from tasks.webhooks.messages import Event
 
 MOST_ENDPOINTS = 20
@@ -59,7 +59,7 @@ def add(
         if mine.count() >= MOST_ENDPOINTS:
             message = f"{requested_by} has {MOST_ENDPOINTS} endpoints, which is the most: remove one first"
             raise InvalidChange([{"field": "url", "message": message}])
-        endpoint.after_event = outbox.newest_event()
+        endpoint.after_event = history.newest_event()
         endpoint.save(force_insert=True)
     endpoint.refresh_from_db()
     return endpoint, secret
@@ -117,7 +117,7 @@ def enable(endpoint_id: UUID, *, requested_by: str) -> WebhookEndpoint:
             raise IllegalTransition("the endpoint is enabled already")
         _record(endpoint, "enable", requested_by)
         endpoint.disabled_at, endpoint.disabled_why = None, ""
-        endpoint.after_event = outbox.newest_event()
+        endpoint.after_event = history.newest_event()
         endpoint.save(update_fields=["disabled_at", "disabled_why", "after_event"])
     return endpoint
 

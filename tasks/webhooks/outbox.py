@@ -7,8 +7,7 @@ each event is told once, whatever is killed meanwhile.
 Numbers are given out before transactions commit, so a lower one can appear after a higher one was read. Hence three
 positions. ``read_to``: read once, at once, so that nobody waits. ``settled_to``: read again when no transaction was
 left that could still add an event up to there. ``mark``: the next end of the settled part, which waits for the
-``writers`` that were at work when it was set. On PostgreSQL these are whoever held the lock that an INSERT into the
-table takes before it takes a number, and keeps until its commit; SQLite has one writer, who is us.
+``writers`` that were at work when it was set (tasks.history).
 """
 
 import time
@@ -16,9 +15,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, Max, Q
 
+from tasks import history
 from tasks.dead_letters.masking import Mask, mask_of
 from tasks.models import UNFINISHED, Batch, Job, JobEvent, WebhookCursor, WebhookDelivery, WebhookEndpoint
 from tasks.registry import registry
@@ -62,11 +62,6 @@ def advance(*, budget_seconds: float = BUDGET_SECONDS) -> int:
             return made
 
 
-def newest_event() -> int:
-    """The number of the newest event; 0 where there is none."""
-    return JobEvent.objects.aggregate(newest=Max("id"))["newest"] or 0
-
-
 def _step() -> _Step:
     """A page of what is new, and one of what is to be settled: where there is always something new, both go on."""
     if not WebhookEndpoint.objects.filter(disabled_at=None).exists():
@@ -86,11 +81,11 @@ def _step() -> _Step:
 
 
 def _read_new(cursor: WebhookCursor, endpoints: Sequence[WebhookEndpoint]) -> _Step:
-    newest = newest_event()
+    newest = history.newest_event()
     if newest <= cursor.read_to:
         return _Step()
     # Asked in this order: who is not at work now has committed, and what it added is seen by the page.
-    is_settled = cursor.settled_to == cursor.read_to and not _writers()
+    is_settled = cursor.settled_to == cursor.read_to and not history.writers()
     page = _page(cursor.read_to, newest, endpoints)
     cursor.read_to = page.end
     if is_settled:
@@ -102,9 +97,9 @@ def _settle(cursor: WebhookCursor, endpoints: Sequence[WebhookEndpoint]) -> _Ste
     if cursor.settled_to >= cursor.read_to:
         return _Step()
     if cursor.mark <= cursor.settled_to:
-        cursor.mark, cursor.writers = cursor.read_to, _writers()
+        cursor.mark, cursor.writers = cursor.read_to, history.writers()
     if cursor.writers:
-        cursor.writers = sorted(set(cursor.writers).intersection(_writers()))
+        cursor.writers = sorted(set(cursor.writers).intersection(history.writers()))
         if cursor.writers:
             return _Step()
     page = _page(cursor.settled_to, cursor.mark, endpoints)
@@ -120,25 +115,6 @@ def _hold_cursor() -> WebhookCursor | None:
         WebhookCursor.objects.bulk_create([WebhookCursor()], ignore_conflicts=True)
         cursor = cursors.first()
     return cursor
-
-
-def _writers() -> list[str]:
-    """Transactions of others that may have taken numbers of events and have not ended, by PostgreSQL's names of them.
-
-    The lock is let go after the commit can be seen, so whoever is not listed has told all it had to tell.
-    """
-    if connection.vendor != "postgresql":
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT DISTINCT virtualtransaction FROM pg_locks
-            WHERE locktype = 'relation' AND relation = 'tasks_jobevent'::regclass AND mode = 'RowExclusiveLock'
-              AND granted AND pid IS DISTINCT FROM pg_backend_pid()
-              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            """
-        )
-        return sorted(row[0] for row in cursor.fetchall())
 
 
 def _page(after: int, up_to: int, endpoints: Sequence[WebhookEndpoint]) -> _Page:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import bootsteps
@@ -19,8 +20,9 @@ from tasks import brokers, queues
 from tasks.brokers import Broker, DeadMessage
 from tasks.dead_letters import grouping, operations, regressions
 from tasks.errors import BrokerUnavailable
+from tasks.job_events import feed, sinks
 from tasks.webhooks import outbox
-from tasks.worker import child, collector, relay, supervision  # noqa: F401  child listens to a signal
+from tasks.worker import child, collector, relay, replies, supervision  # noqa: F401  child listens to a signal
 from tasks.worker.shutdown import Shutdown
 from tasks.worker.watchdog import Watchdog, backlog
 from tasks.worker.witness import Witness
@@ -32,11 +34,15 @@ PAUSE_SECONDS = 2.0
 JOIN_SECONDS = 5.0
 HEARTBEAT_SECONDS = 2.0
 PAUSES_SECONDS = 0.75  # and a tick: about once a second
+EVENTS_SECONDS = 0.25
+REPLY_SECONDS = 0.05
+IDLE_REPLY_SECONDS = 0.5
+REPLY_CALM_SECONDS = 60.0
 LOCK_WAIT_MILLISECONDS = 2000
 
 
 class SideThreads(bootsteps.StartStopStep):
-    """Registers this worker and keeps five threads, so that none waits for what another waits for."""
+    """Registers this worker and keeps seven threads, so that none waits for what another waits for."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -62,6 +68,8 @@ class SideThreads(bootsteps.StartStopStep):
             ("supervision", lambda: self._supervision(worker)),
             ("clockwork", lambda: self._clockwork(worker)),
             ("collector", self._collector),
+            ("job events", self._job_events),
+            ("replies", self._replies),
         ):
             thread = threading.Thread(target=run, name=name, daemon=True)
             thread.start()
@@ -142,6 +150,17 @@ class SideThreads(bootsteps.StartStopStep):
         )
         broker.close()
 
+    def _job_events(self) -> None:
+        """A subscriber's broker that is away holds up nothing but its own sink."""
+        self._repeat(*(_Chore(EVENTS_SECONDS, partial(feed.advance, sink)) for sink in sinks.configured()))
+
+    def _replies(self) -> None:
+        """Looks often while somebody waits, since the pause is part of every answer."""
+        broker = brokers.connect()
+        pace = _ReplyPace(broker)
+        self._repeat(_Chore(0, pace.turn), tick_seconds=REPLY_SECONDS)
+        broker.close()
+
     def _collect(self, dead: DeadMessage) -> None:
         """Wait with the message in hand while the database is away: to give it back would count as a delivery."""
         while True:
@@ -154,9 +173,9 @@ class SideThreads(bootsteps.StartStopStep):
                 logger.warning("a dead message waits for the database: %s", str(error).strip())
                 self._stopped.wait(PAUSE_SECONDS)
 
-    def _repeat(self, *chores: "_Chore") -> None:
+    def _repeat(self, *chores: "_Chore", tick_seconds: float = TICK_SECONDS) -> None:
         """Until the worker ends."""
-        while not self._stopped.wait(TICK_SECONDS):
+        while not self._stopped.wait(tick_seconds):
             for chore in chores:
                 chore.run_if_due()
         connection.close()
@@ -216,6 +235,25 @@ def _bound_lock_waits(sender: Any, connection: Any, main: int = os.getpid(), **_
     if connection.vendor == "postgresql" and os.getpid() == main:
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {LOCK_WAIT_MILLISECONDS}")
+
+
+class _ReplyPace:
+    """Sends what is owed, at every turn while anybody asks for replies, and seldom after a calm."""
+
+    def __init__(self, broker: Broker):
+        self._broker = broker
+        self._asked_at = -REPLY_CALM_SECONDS
+        self._looked_at = 0.0
+
+    def turn(self) -> None:
+        now = time.monotonic()
+        if now - self._asked_at > REPLY_CALM_SECONDS and now - self._looked_at < IDLE_REPLY_SECONDS:
+            return
+        self._looked_at = now
+        while replies.send_owed(self._broker) == replies.BATCH:
+            pass
+        if replies.are_owed():
+            self._asked_at = now
 
 
 class _Chore:

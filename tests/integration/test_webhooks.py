@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from django.db import connection
 
+from tasks import history
 from tasks.models import Batch, Job, WebhookCursor, WebhookDelivery, WebhookEndpoint
 from tasks.states import JobState
 from tasks.transitions import change
@@ -65,7 +66,7 @@ def test_an_outcome_that_commits_after_a_later_one_is_told(endpoint, other):
         outbox.advance()
     assert told() == [str(quick.pk), str(slow.pk)]
     cursor.refresh_from_db()
-    assert cursor.settled_to == cursor.read_to == outbox.newest_event()
+    assert cursor.settled_to == cursor.read_to == history.newest_event()
 
 
 def test_one_that_is_rolled_back_is_waited_for_and_forgotten(endpoint, other):
@@ -77,7 +78,7 @@ def test_one_that_is_rolled_back_is_waited_for_and_forgotten(endpoint, other):
     for _ in range(5):
         outbox.advance()
     assert told() == [str(quick.pk)]
-    assert WebhookCursor.objects.get().settled_to == outbox.newest_event()
+    assert WebhookCursor.objects.get().settled_to == history.newest_event()
 
 
 def test_who_only_reads_is_not_waited_for(endpoint, other):
@@ -85,7 +86,7 @@ def test_who_only_reads_is_not_waited_for(endpoint, other):
     succeed(make_job("running"))
     for _ in range(3):
         outbox.advance()
-    assert WebhookCursor.objects.get().settled_to == outbox.newest_event()
+    assert WebhookCursor.objects.get().settled_to == history.newest_event()
 
 
 def test_a_batch_whose_last_two_jobs_end_at_once_is_told_once(endpoint, other):

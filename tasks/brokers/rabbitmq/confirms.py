@@ -28,7 +28,7 @@ class Confirms:
         channel.events["basic_return"].add(self._on_return)
 
     @property
-    def place(self) -> dict[str, int]:
+    def place(self) -> dict[str, Any]:
         """What the frames of its messages depend on."""
         return {"channel_id": self._channel.channel_id, "frame_max": self._connection.frame_max}
 

@@ -3,17 +3,18 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import amqp
 from kombu import Connection, Consumer, Message
 from kombu.exceptions import KombuError
 
-from tasks.brokers.base import Answers, DeadMessage, JobMessage, QueueMissing, TopologyMismatch
+from tasks.brokers.base import Answers, DeadMessage, JobMessage, QueueMissing, Reply, TopicMessage, TopologyMismatch
 from tasks.brokers.rabbitmq import bindings, policies
 from tasks.brokers.rabbitmq.confirms import Confirms
 from tasks.brokers.rabbitmq.declaration import dead_queues, declarations, declare
 from tasks.brokers.rabbitmq.frames import frames, job_frames
-from tasks.brokers.rabbitmq.messages import dead_message, properties_again
+from tasks.brokers.rabbitmq.messages import dead_message, properties_again, reply_properties, topic_properties
 from tasks.brokers.rabbitmq.nodes import nodes
 from tasks.doctor.check import Check
 from tasks.errors import BrokerUnavailable
@@ -24,6 +25,7 @@ CONNECT_TIMEOUT_SECONDS = 3
 SOCKET_TIMEOUTS = {"read_timeout": 10, "write_timeout": 10}
 CONFIRM_TIMEOUT_SECONDS = 10.0
 PREFETCH = 50
+DIRECT_REPLY_TO = "amq.rabbitmq.reply-to."
 TROUBLE = (OSError, amqp.AMQPError, KombuError)
 
 
@@ -55,6 +57,27 @@ class RabbitMQ:
             confirms = self._confirming()
             confirms.send([(message_id, frames(message, dead.exchange, dead.routing_key, **confirms.place))])
         return message_id in self._all_confirmed()
+
+    def publish_to_topic(self, exchange: str, messages: Sequence[TopicMessage]) -> None:
+        with self._mending_topology():
+            with self._reaching():
+                confirms = self._confirming()
+                place = confirms.place
+                confirms.send([(each.id, _to_topic(exchange, each, place)) for each in messages])
+            if missing := {each.id for each in messages} - self._all_confirmed():
+                raise BrokerUnavailable(f"the broker refused {len(missing)} of {len(messages)} messages to {exchange}")
+
+    def reply(self, replies: Sequence[Reply]) -> set[str]:
+        direct = [each for each in replies if each.to.startswith(DIRECT_REPLY_TO)]
+        with self._reaching() as connection:
+            gone = {each.id for each in direct if not _listens(connection, each.to)}
+            sent = [each for each in replies if each.id not in gone]
+            if not sent:
+                return set()
+            confirms = self._confirming()
+            place = confirms.place
+            confirms.send([(each.id, _to_caller(each, place)) for each in sent])
+        return self._all_confirmed() & {each.id for each in sent}
 
     def _send(self, messages: Sequence[JobMessage]) -> None:
         with self._reaching():
@@ -183,6 +206,30 @@ class RabbitMQ:
         if self._confirms is None:
             self._confirms = Confirms(self._connection.channel())
         return self._confirms
+
+
+def _to_topic(exchange: str, message: TopicMessage, place: dict[str, Any]) -> bytes:
+    """Not mandatory: that nobody has subscribed is no fault."""
+    whole = amqp.Message(message.body, **topic_properties(message))
+    return frames(whole, exchange, message.routing_key, False, **place)
+
+
+def _to_caller(reply: Reply, place: dict[str, Any]) -> bytes:
+    """By the default exchange. Of a mandatory one the broker says where its queue is gone; but a direct reply-to is no
+    queue to it, and such a message always comes back."""
+    whole = amqp.Message(reply.body, **reply_properties(reply))
+    return frames(whole, "", reply.to, not reply.to.startswith(DIRECT_REPLY_TO), **place)
+
+
+def _listens(connection: Connection, reply_to: str) -> bool:
+    """Whether the client of a direct reply-to is still there, as https://www.rabbitmq.com/docs/direct-reply-to has
+    servers ask. A no closes the channel."""
+    with connection.channel() as channel:
+        try:
+            channel.queue_declare(reply_to, passive=True)
+        except amqp.NotFound:
+            return False
+        return True
 
 
 def _enter(node: str) -> Connection:

@@ -27,11 +27,14 @@ def job_frames(message: JobMessage, *, channel_id: int, frame_max: int) -> bytes
     return str(message.job_id).encode().join(template)
 
 
-def frames(message: amqp.Message, exchange: str, routing_key: str, *, channel_id: int, frame_max: int) -> bytes:
-    """``message``, mandatory, as py-amqp writes it on that channel of a connection whose frames have that limit."""
+def frames(
+    message: amqp.Message, exchange: str, routing_key: str, mandatory: bool = True, *, channel_id: int, frame_max: int
+) -> bytes:
+    """``message`` as py-amqp writes it on that channel of a connection whose frames have that limit. A ``mandatory``
+    one that no queue takes comes back."""
     written = bytearray()
     write = frame_writer(SimpleNamespace(frame_max=frame_max, bytes_sent=0), SimpleNamespace(write=written.extend))
-    mandatory, immediate = True, False
+    immediate = False
     arguments = dumps("Bssbb", (0, exchange, routing_key, mandatory, immediate))
     write(1, channel_id, spec.Basic.Publish, arguments, message)
     return bytes(written)

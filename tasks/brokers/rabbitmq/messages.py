@@ -4,7 +4,7 @@ from typing import Any
 
 from kombu import Message
 
-from tasks.brokers.base import DeadMessage, JobMessage
+from tasks.brokers.base import DeadMessage, JobMessage, Reply, TopicMessage
 from tasks.brokers.rabbitmq.any_text import as_text
 from tasks.topology import UNROUTED_QUEUE
 
@@ -36,6 +36,21 @@ def job_properties(message: JobMessage) -> dict[str, Any]:
             "root_id": str(message.job_id),
             "retries": message.attempt - 1,
         },
+    }
+
+
+def topic_properties(message: TopicMessage) -> dict[str, Any]:
+    """A persistent JSON message."""
+    return {"delivery_mode": 2, "message_id": message.id, "content_type": "application/json"}
+
+
+def reply_properties(reply: Reply) -> dict[str, Any]:
+    """A persistent JSON message with its caller's correlation id."""
+    return {
+        "delivery_mode": 2,
+        "message_id": reply.id,
+        "content_type": "application/json",
+        "correlation_id": reply.correlation_id,
     }
 
 

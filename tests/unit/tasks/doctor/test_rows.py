@@ -12,8 +12,8 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from tasks import queues
-from tasks.doctor import accounts, database, jobs, storage, workers
-from tasks.models import PausedQueue
+from tasks.doctor import accounts, database, job_events, jobs, storage, workers
+from tasks.models import JobEvent, JobEventCursor, PausedQueue
 from tasks.states import JobState
 from tests.unit.tasks.doctor.said import findings, unknowns
 from tests.unit.tasks.factories import make_job, make_worker
@@ -263,3 +263,12 @@ def test_jobs_that_are_due_and_not_queued_are_found(settings, state):
     assert findings(jobs.overdue()) == []
     make_job(state, due_at=ago(seconds=20), queue="email-queue")
     assert len(findings(jobs.overdue())) == 1
+
+
+def test_job_events_that_nobody_is_told_are_found(settings):
+    settings.TASKS_JOB_EVENTS = ["exchange"]
+    JobEventCursor.objects.create(sink="exchange", read_to=0)
+    assert findings(job_events.late()) == []
+    JobEvent.objects.create(job=make_job(), kind="queued", at=ago(minutes=2))
+    (what,) = findings(job_events.late())
+    assert what.startswith("1 job events have not been told to exchange")

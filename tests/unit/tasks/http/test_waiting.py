@@ -26,7 +26,7 @@ def end(monkeypatch):
     """Makes every job that is waited for end at once, in the state given."""
 
     def set_end(state: str) -> None:
-        def wait(job_id, seconds):
+        def wait(job_id, seconds, **_):
             Job.objects.filter(pk=job_id).update(state=state, result={"a": 1}, finished_at=timezone.now())
             return True
 
@@ -86,7 +86,7 @@ def test_a_job_that_ends_in_time_is_answered_with_its_outcome(post, end, state):
 
 
 def test_a_job_that_does_not_is_accepted(post, monkeypatch):
-    monkeypatch.setattr(waiting.waiting, "wait", lambda job_id, seconds: True)
+    monkeypatch.setattr(waiting.waiting, "wait", lambda job_id, seconds, **_: True)
     response = post("wait=30")
     assert (response.status_code, response.json()["state"]) == (202, "queued")
     assert (response["Preference-Applied"], response["Retry-After"]) == ("wait=20", "1")
@@ -96,7 +96,7 @@ def test_a_job_that_does_not_is_accepted(post, monkeypatch):
     ("prefer", "body"), [("", {}), ("wait=0", {}), ("wait=x", {}), ("wait=5", {"delay_seconds": 60})]
 )
 def test_without_reason_to_wait_it_is_answered_at_once(post, monkeypatch, prefer, body):
-    monkeypatch.setattr(waiting.waiting, "wait", lambda job_id, seconds: pytest.fail("it waited"))
+    monkeypatch.setattr(waiting.waiting, "wait", lambda job_id, seconds, **_: pytest.fail("it waited"))
     response = post(prefer, **body)
     assert (response.status_code, "Preference-Applied" in response) == (202, False)
 
@@ -111,7 +111,7 @@ def test_a_job_was_accepted_even_if_the_database_is_gone_afterwards(post, monkey
     def away(**_):
         raise OperationalError("connection refused")
 
-    def wait(job_id, seconds):
+    def wait(job_id, seconds, **_):
         monkeypatch.setattr(jobs, "Job", SimpleNamespace(objects=SimpleNamespace(filter=away)))
         return True
 
@@ -128,7 +128,7 @@ def test_a_reader_may_wait_too(client, headers, end):
 
 
 def test_nobody_waits_for_a_job_that_has_ended(client, headers, monkeypatch):
-    monkeypatch.setattr(waiting.waiting, "wait", lambda job_id, seconds: pytest.fail("it waited"))
+    monkeypatch.setattr(waiting.waiting, "wait", lambda job_id, seconds, **_: pytest.fail("it waited"))
     job = make_job(JobState.DEAD)
     response = client.get(f"/api/v1/jobs/{job.pk}", headers={**headers, "Prefer": "wait=5"})
     assert response.json()["state"] == "dead"

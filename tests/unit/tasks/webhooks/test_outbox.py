@@ -3,6 +3,7 @@
 import pytest
 from django.db import IntegrityError
 
+from tasks import history
 from tasks.models import Batch, Job, JobEvent, WebhookCursor, WebhookDelivery, WebhookEndpoint
 from tasks.webhooks import delivery, endpoints, outbox
 from tests.unit.tasks.factories import make_job
@@ -29,7 +30,7 @@ def read_all():
 def writers(monkeypatch):
     """Transactions at work, as PostgreSQL would list them."""
     at_work: list[str] = []
-    monkeypatch.setattr(outbox, "_writers", lambda: sorted(at_work))
+    monkeypatch.setattr(history, "writers", lambda: sorted(at_work))
     return at_work
 
 
@@ -211,7 +212,7 @@ def test_where_nobody_writes_everything_is_read_once(add, writers, monkeypatch):
     end()
     read_all()
     cursor = WebhookCursor.objects.get()
-    assert cursor.settled_to == cursor.read_to == outbox.newest_event()
+    assert cursor.settled_to == cursor.read_to == history.newest_event()
 
 
 def test_a_new_endpoint_does_not_have_all_of_history_read(add):
@@ -221,7 +222,7 @@ def test_a_new_endpoint_does_not_have_all_of_history_read(add):
     outbox.advance()
     end()
     read_all()
-    assert WebhookCursor.objects.get().read_to == outbox.newest_event()
+    assert WebhookCursor.objects.get().read_to == history.newest_event()
     assert len(told()) == 1
 
 
