@@ -250,9 +250,9 @@ class _ReplyPace:
         if now - self._asked_at > REPLY_CALM_SECONDS and now - self._looked_at < IDLE_REPLY_SECONDS:
             return
         self._looked_at = now
-        while replies.send_owed(self._broker) == replies.BATCH:
+        while (sent := replies.send_owed(self._broker)) == replies.BATCH:
             pass
-        if replies.are_owed():
+        if sent or replies.are_owed():
             self._asked_at = now
 
 
