@@ -81,8 +81,16 @@ def _providers(values: list[SecretStr]) -> list[SecretStr]:
 
 def _sinks(values: list[str]) -> list[str]:
     for value in values:
-        if value != "exchange":
-            raise ValueError(f"names {value!r}, and there is exchange")
+        kind, _, where = value.partition(":")
+        if value != "exchange" and not (kind in ("kafka", "sns") and where):
+            raise ValueError(f"names {value!r}; there are exchange, kafka:TOPIC and sns:ARN")
+    return values
+
+
+def _secret_options(values: list[SecretStr]) -> list[SecretStr]:
+    for value in values:
+        if not value.get_secret_value().partition("=")[2]:
+            raise ValueError("is written like security.protocol=SASL_SSL,sasl.mechanism=PLAIN, in librdkafka's words")
     return values
 
 
@@ -179,7 +187,19 @@ class Env(BaseSettings):
     job_events: Annotated[CommaSeparated, AfterValidator(_sinks)] = Field(
         [],
         description="Where every change of a job is told, separated by commas: `exchange` is the topic exchange "
-        "`job-events` of the broker. Empty: nowhere.",
+        "`job-events` of the broker, `kafka:TOPIC` and `sns:ARN` are topics there. Empty: nowhere.",
+    )
+    kafka_bootstrap_servers: str = Field("", description="Brokers of Kafka, host:port, separated by commas.")
+    kafka_group: str = Field("task-platform", min_length=1, description="The consumer group of `bridge kafka`.")
+    kafka_topics: CommaSeparated = Field(
+        ["emails", "reports", "images"], min_length=1, description="Topics that `bridge kafka` reads."
+    )
+    kafka_options: Annotated[list[SecretStr], NoDecode, BeforeValidator(_split), AfterValidator(_secret_options)] = (
+        Field(
+            [],
+            description="Further settings of librdkafka, separated by commas: "
+            "`security.protocol=SASL_SSL,sasl.mechanism=PLAIN,sasl.username=…,sasl.password=…`.",
+        )
     )
 
     max_payload_bytes: int = Field(262_144, ge=1, description="Largest payload of one job, as JSON.")

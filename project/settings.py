@@ -168,6 +168,10 @@ TASKS_MAX_STREAMS = env.max_streams
 TASKS_MAX_STREAMS_PER_CALLER = env.max_streams_per_caller
 TASKS_API_RATE_PER_MINUTE = env.api_rate_per_minute
 TASKS_JOB_EVENTS = env.job_events
+TASKS_KAFKA_BOOTSTRAP_SERVERS = env.kafka_bootstrap_servers
+TASKS_KAFKA_GROUP = env.kafka_group
+TASKS_KAFKA_TOPICS = env.kafka_topics
+TASKS_KAFKA_OPTIONS = dict(option.get_secret_value().split("=", 1) for option in env.kafka_options)
 TASKS_HEALTH_MAX_MESSAGES = env.health_max_messages
 TASKS_RELAY_GRACE_SECONDS = env.relay_grace_seconds
 TASKS_WORKER_STALE_SECONDS = env.worker_stale_seconds

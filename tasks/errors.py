@@ -120,3 +120,17 @@ class RehearsalUnavailable(TaskPlatformError):
 
 class BrokerUnavailable(TaskPlatformError):
     """The broker can not be asked. Unknown is not zero: show "unknown", never an empty queue."""
+
+
+class MissingRequirement(TaskPlatformError):
+    """A package that only some need is not installed. The message names the file that brings it."""
+
+    def __init__(self, package: str, file: str):
+        super().__init__(f"{package} is not installed: pip install --require-hashes -r {file}")
+
+
+class NotConfigured(TaskPlatformError):
+    """A variable that this takes is not set. The message names it, and what it holds."""
+
+    def __init__(self, variable: str, what: str):
+        super().__init__(f"{variable} is not set: {what}")

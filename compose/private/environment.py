@@ -100,6 +100,8 @@ def lock_requirements(options: Sequence[str]) -> None:
         [sys.executable, "-m", "venv", tools],
         [tools / "bin" / "python", *PIP_INSTALL, "uv"],
         [*uv, "--quiet", "base.in", "-o", "base.txt"],
+        [*uv, "--quiet", "-c", "base.txt", "kafka.in", "-o", "kafka.txt"],
+        [*uv, "--quiet", "-c", "base.txt", "sqs.in", "-o", "sqs.txt"],
         [*uv, "--quiet", "-c", "base.txt", "dev.in", "-o", "dev.txt"],
         [*uv, "--quiet", "-c", "base.txt", "bench.in", "-o", "bench.txt"],
     ]

@@ -19,6 +19,15 @@ def configured() -> list[Sink]:
 
 
 def _sink(name: str) -> Sink:
+    kind, _, where = name.partition(":")
+    if kind == "kafka":
+        from tasks.job_events.kafka_topic import KafkaSink
+
+        return KafkaSink(where)
+    if kind == "sns":
+        from tasks.job_events.sns_topic import SnsSink
+
+        return SnsSink(where)
     return ExchangeSink()
 
 

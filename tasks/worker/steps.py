@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -62,13 +62,14 @@ class SideThreads(bootsteps.StartStopStep):
         worker_shutdown.connect(lambda **_: self._end(worker), weak=False)  # sent last, after a warm or a cold stop
         connection_created.connect(_bound_lock_waits, dispatch_uid="worker")
         connection.close()  # the next one is bounded
+        told = sinks.configured()  # here, since a package that is missing ends the worker
         threading.Thread(target=self._watch, args=[worker], name="watch", daemon=True).start()
         for name, run in (
             ("heartbeat", lambda: self._heartbeat(worker)),
             ("supervision", lambda: self._supervision(worker)),
             ("clockwork", lambda: self._clockwork(worker)),
             ("collector", self._collector),
-            ("job events", self._job_events),
+            ("job events", lambda: self._job_events(told)),
             ("replies", self._replies),
         ):
             thread = threading.Thread(target=run, name=name, daemon=True)
@@ -150,9 +151,9 @@ class SideThreads(bootsteps.StartStopStep):
         )
         broker.close()
 
-    def _job_events(self) -> None:
-        """A subscriber's broker that is away holds up nothing but its own sink."""
-        self._repeat(*(_Chore(EVENTS_SECONDS, partial(feed.advance, sink)) for sink in sinks.configured()))
+    def _job_events(self, told: Iterable[feed.Sink]) -> None:
+        """A sink that is away holds up nothing but itself."""
+        self._repeat(*(_Chore(EVENTS_SECONDS, partial(feed.advance, sink)) for sink in told))
 
     def _replies(self) -> None:
         """Looks often while somebody waits, since the pause is part of every answer."""

@@ -1,5 +1,7 @@
 """Producers in JavaScript, with the clients that people use, and what comes of their messages at the receiving end."""
 
+import subprocess
+import sys
 import uuid
 
 import pytest
@@ -10,8 +12,10 @@ from django.core.files.storage import default_storage
 from media.models import Image
 from reports.models import Report
 from tasks.models import Job
+from tests.acceptance.conftest import ROOT
 from tests.acceptance.seeing import ended
 from tests.javascript.running import node
+from tests.kafka_cluster import kafka_cluster, new_name
 from tests.unit.media.pictures import encoded, four_corners
 from tests.waiting import closed_port, wait_for
 
@@ -80,3 +84,24 @@ def test_amqplib_publishes_and_all_of_it_arrives(platform, start_worker, mail, p
     ]
     node("amqp.js", lines, BROKER_URL=platform["BROKER_URL"])
     assert_arrived(mark, inbox)
+
+
+def test_kafkajs_publishes_and_all_of_it_arrives(platform, start_worker, mail, picture):
+    inbox, url = mail
+    start_worker("-c", "2", EMAIL_URL=url)
+    mark = uuid.uuid4().hex
+    topics = {kind: new_name(f"{kind}s") for kind in ("email", "report", "image")}
+    with kafka_cluster() as servers:
+        lines = [
+            {"topic": topics[kind], "key": "customer-1", "envelope": envelope}
+            for kind, envelope in envelopes(mark, picture).items()
+        ]
+        node("kafka.js", lines, KAFKA_BOOTSTRAP_SERVERS=servers)
+        values = {"KAFKA_BOOTSTRAP_SERVERS": servers, "KAFKA_TOPICS": ",".join(topics.values())}
+        command = [sys.executable, "manage.py", "bridge", "kafka"]
+        bridge = subprocess.Popen(command, cwd=ROOT, env={**platform, **values, "KAFKA_GROUP": new_name("group")})
+        try:
+            assert_arrived(mark, inbox)
+        finally:
+            bridge.terminate()
+            bridge.wait(30)
