@@ -5,10 +5,10 @@ second terminal of the same checkout talks to the running platform.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -117,8 +117,9 @@ class Env(BaseSettings):
         False, description="Their pages may use the staff session as well; without it they need a token."
     )
 
-    broker_url: Annotated[str, _nodes("amqp", "amqps", "memory")] = Field(
-        min_length=1, description="Where messages travel; the nodes of a cluster are separated by `;`."
+    broker_url: Annotated[str, _nodes("amqp", "amqps", "sqs", "memory")] = Field(
+        min_length=1,
+        description="Where messages travel: `amqp://` (the nodes of a cluster are separated by `;`) or `sqs://region`.",
     )
     broker_heartbeat_seconds: int = Field(
         20, ge=2, description="A broker or worker silent for twice this long is taken for gone by the other."
@@ -189,6 +190,23 @@ class Env(BaseSettings):
         description="Where every change of a job is told, separated by commas: `exchange` is the topic exchange "
         "`job-events` of the broker, `kafka:TOPIC` and `sns:ARN` are topics there. Empty: nowhere.",
     )
+    sqs_endpoint_url: Annotated[str, _url("http", "https", "")] = Field(
+        "", description="Where SQS and SNS are, if not at Amazon's: for tests."
+    )
+    sqs_queue_prefix: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_-]{0,40}$",
+        description="Begins the names of our queues, in an account that is shared.",
+    )
+    sqs_visibility_seconds: int = Field(
+        300, ge=1, le=43_200, description="How long a worker that died keeps a message; a living one extends it."
+    )
+    sqs_wait_seconds: int = Field(
+        20,
+        ge=0,
+        le=20,
+        description="How long a poll of SQS waits for a message; a stopping worker waits as long for it.",
+    )
     kafka_bootstrap_servers: str = Field("", description="Brokers of Kafka, host:port, separated by commas.")
     kafka_group: str = Field("task-platform", min_length=1, description="The consumer group of `bridge kafka`.")
     kafka_topics: CommaSeparated = Field(
@@ -257,18 +275,31 @@ class Env(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
 
+    @model_validator(mode="after")
+    def _broker_has_topics(self) -> Self:
+        if "exchange" in self.job_events and self.broker_url.startswith("sqs:"):
+            raise ValueError(
+                "JOB_EVENTS: names exchange, and BROKER_URL is sqs://, which has none; sns:ARN is Amazon's"
+            )
+        return self
+
 
 def load() -> Env:
     """The environment of this process. Ends the process naming each bad or missing variable and its remedy."""
     try:
         return Env()
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, problem['loc'])).upper()}: {_in_words(problem)}" for problem in error.errors()]
+        lines = [f"  {_variable(problem)}{_in_words(problem)}" for problem in error.errors()]
         raise SystemExit(
             "The environment is not usable:\n" + "\n".join(lines) + "\n"
             'Set the variables named above (README, "Configuration"), or start the platform with `make up`, '
             "whose addresses are then used."
         ) from None
+
+
+def _variable(problem) -> str:
+    """Its name; "" where the message begins with it, since several variables contradict each other."""
+    return "".join(f"{part}: ".upper() for part in problem["loc"][:1])
 
 
 def _in_words(problem) -> str:

@@ -168,6 +168,10 @@ TASKS_MAX_STREAMS = env.max_streams
 TASKS_MAX_STREAMS_PER_CALLER = env.max_streams_per_caller
 TASKS_API_RATE_PER_MINUTE = env.api_rate_per_minute
 TASKS_JOB_EVENTS = env.job_events
+TASKS_SQS_ENDPOINT_URL = env.sqs_endpoint_url
+TASKS_SQS_QUEUE_PREFIX = env.sqs_queue_prefix
+TASKS_SQS_VISIBILITY_SECONDS = env.sqs_visibility_seconds
+TASKS_SQS_WAIT_SECONDS = env.sqs_wait_seconds
 TASKS_KAFKA_BOOTSTRAP_SERVERS = env.kafka_bootstrap_servers
 TASKS_KAFKA_GROUP = env.kafka_group
 TASKS_KAFKA_TOPICS = env.kafka_topics
@@ -217,6 +221,8 @@ CELERY_WORKER_SEND_TASK_EVENTS = True  # for Flower; nothing the platform promis
 # Replies to remote control: the next connection of a pool must be able to read them. Workers' own: worker/mailbox.py.
 CELERY_CONTROL_QUEUE_EXCLUSIVE = False
 CELERY_CONTROL_QUEUE_DURABLE = True
+if env.broker_url.startswith("sqs:"):  # it has no fan-out, by which events and remote control travel
+    CELERY_WORKER_ENABLE_REMOTE_CONTROL = CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "run/beat-schedule")

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from pydantic import BaseModel
 
-from tasks import waiting
+from tasks import brokers, waiting
 from tasks.errors import CallFailed, CallTimedOut, InvalidJob
 from tasks.models import Job, Request
 from tasks.states import FINAL, JobState
@@ -37,6 +37,9 @@ _OURS = frozenset({*TOPOLOGY.queue_names, *(queue.dead_name for queue in TOPOLOG
 
 def check_reply_to(reply_to: str) -> list[dict[str, str]]:
     """What is wrong with the name of a queue that a reply is to be sent to."""
+    if not brokers.replies_to_queues():
+        message = f"{brokers.scheme()}:// has no queues for replies: follow the job over HTTP"
+        return [{"field": "reply_to", "message": message}]
     if len(reply_to.encode("utf-8", "surrogatepass")) > MAX_REPLY_TO_BYTES or not reply_to.isprintable():
         return [{"field": "reply_to", "message": f"is the name of a queue, of at most {MAX_REPLY_TO_BYTES} bytes"}]
     if reply_to in _OURS or (reply_to.startswith("amq.") and not reply_to.startswith(f"{DIRECT_REPLY_TO}.")):

@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from kombu.transport import TRANSPORT_ALIASES
 
 from tasks.brokers.base import (
     Answers,
@@ -27,6 +28,9 @@ __all__ = [
     "TopologyMismatch",
     "celery_queues",
     "connect",
+    "name_transports",
+    "replies_to_queues",
+    "scheme",
 ]
 
 
@@ -40,16 +44,35 @@ def celery_queues() -> list:
     return _room().celery_queues()
 
 
+def replies_to_queues() -> bool:
+    """Whether a reply can be sent to a queue that its caller names."""
+    return scheme() != "sqs"
+
+
+def scheme() -> str:
+    """That of BROKER_URL."""
+    return urlsplit(settings.CELERY_BROKER_URL).scheme
+
+
+def name_transports() -> None:
+    """Tell kombu of the transports that are ours, so that Celery finds them by the scheme of BROKER_URL."""
+    TRANSPORT_ALIASES["sqs"] = "tasks.brokers.sqs.transport:Transport"
+
+
 def _room():
-    scheme = urlsplit(settings.CELERY_BROKER_URL).scheme
-    if scheme in ("amqp", "amqps"):
+    found = scheme()
+    if found in ("amqp", "amqps"):
         from tasks.brokers import rabbitmq
 
         return rabbitmq
-    if scheme == "memory":
+    if found == "memory":
         from tasks.brokers import memory
 
         return memory
+    if found == "sqs":
+        from tasks.brokers import sqs
+
+        return sqs
     raise ImproperlyConfigured(
-        f"BROKER_URL: no broker for {scheme}://; this build speaks amqp://, amqps:// and memory://"
+        f"BROKER_URL: no broker for {found}://; this build speaks amqp://, amqps://, sqs:// and memory://"
     )

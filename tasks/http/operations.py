@@ -35,7 +35,7 @@ LetterQuery = Annotated[
 
 
 Rate = Annotated[
-    float | Literal["fastest"] | None,
+    Annotated[float, Field(strict=True)] | Literal["fastest"] | None,
     Field(description=f"Of the rest, {RATE_PER_SECOND} unless given, {FASTEST:,.0f} at most. Replay only."),
 ]
 
@@ -55,7 +55,9 @@ class OperationIn(BaseModel, extra="forbid"):
     )
     rate_per_second: Rate = None
     stop_ratio: float | None = Field(
-        None, description=f"Stops once a larger part has failed again; {STOP_RATIO} unless given. Replay only."
+        None,
+        strict=True,
+        description=f"Stops once a larger part has failed again; {STOP_RATIO} unless given. Replay only.",
     )
 
 

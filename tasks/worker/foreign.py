@@ -25,7 +25,10 @@ AT_ONCE = 200
 DATABASE_PAUSE_SECONDS = 1.0
 KEY_PAUSE_SECONDS = 0.1
 
-_PROPERTIES = ("message_id", "correlation_id", "reply_to", "priority", "timestamp", "type", "app_id", "user_id")
+_PROPERTIES = (
+    "message_id", "idempotency_key", "correlation_id", "reply_to", "ordering_key", "priority", "timestamp", "type",
+    "app_id", "user_id",
+)  # fmt: skip
 
 
 def is_foreign(headers: Mapping[str, Any] | None) -> bool:
@@ -95,7 +98,7 @@ class Foreign:
 
 
 def arrival_of(message: Any, queue: str) -> Arrival:
-    """A kombu message as an arrival."""
+    """A kombu message as an arrival. A transport that is not AMQP's says so in the delivery's info."""
     body, info = message.body, message.delivery_info
     headers = dict(message.headers or {})
     properties = {name: message.properties[name] for name in _PROPERTIES if message.properties.get(name) is not None}
@@ -103,8 +106,9 @@ def arrival_of(message: Any, queue: str) -> Arrival:
         properties["idempotency_key"] = str(key)
     return Arrival(
         body=body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body),
-        source="amqp",
+        source=info.get("source", "amqp"),
         place=queue,
+        key=info.get("key", ""),
         properties=properties,
         headers=headers,
         exchange=as_text(info.get("exchange") or ""),

@@ -17,7 +17,7 @@ def set_alternate_exchanges() -> list[str]:
     if not (api := management.configured()):
         return [f"alternate exchange not set: RABBITMQ_API_URL is not set; {remedy}"]
     try:
-        api.put(f"policies/{management.vhost()}/{POLICY}", _policy())
+        api.put(f"policies/{management.vhost()}/{POLICY}", alternate_exchanges())
     except httpx.HTTPError as error:
         return [f"alternate exchange not set: {error}; {remedy}"]
     return []
@@ -31,7 +31,7 @@ def missing() -> list[str]:
         found = {policy["name"]: policy for policy in api.get(f"policies/{management.vhost()}")}
     except httpx.HTTPError as error:
         return [f"policies can not be read: {error}"]
-    wanted = _policy()
+    wanted = alternate_exchanges()
     if POLICY not in found:
         return [f"policy {POLICY} is missing"]
     return [
@@ -41,7 +41,7 @@ def missing() -> list[str]:
     ]
 
 
-def _policy() -> dict[str, Any]:
+def alternate_exchanges() -> dict[str, Any]:
     """For the exchanges that lead to a queue."""
     names = [
         exchange.name

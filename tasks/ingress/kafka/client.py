@@ -1,15 +1,16 @@
 """Clients of a Kafka cluster, as the environment describes it."""
 
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 
 from tasks.errors import MissingRequirement, NotConfigured
 
-try:
-    import confluent_kafka as library
-except ImportError:  # pragma: no cover  optional
-    library = None
+library: Any = None
+with suppress(ImportError):  # optional
+    library = import_module("confluent_kafka")
 
 DEAD = ".dead"
 """What the name of a topic's dead-letter topic ends with."""

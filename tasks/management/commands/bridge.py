@@ -1,4 +1,4 @@
-"""manage.py bridge kafka"""
+"""manage.py bridge kafka|sqs"""
 
 import json
 import signal
@@ -12,8 +12,8 @@ from tasks.errors import TaskPlatformError
 
 class Command(BaseCommand):
     help = (
-        "Turn the messages of another system into jobs, until SIGTERM or Ctrl-C. Any number may run. Exit 1 when it can "
-        "not begin, or --status finds more waiting than --most; 2 when the system can not be asked."
+        "Turn the messages of another system into jobs, until SIGTERM or Ctrl-C. Any number may run. Exit 1 when it "
+        "can not begin, or --status finds more waiting than --most; 2 when the system can not be asked."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -22,6 +22,9 @@ class Command(BaseCommand):
         kafka.add_argument("--status", action="store_true", help="print how many records wait, and end")
         kafka.add_argument("--most", type=int, default=None, metavar="N", help="with --status: exit 1 when more wait")
         kafka.add_argument("--json", action="store_true", dest="as_json", help="with --status: print JSON for scripts")
+
+        sqs = systems.add_parser("sqs", help="a queue of Amazon SQS that foreign producers send envelopes to")
+        sqs.add_argument("queue", help="its URL, or its name")
 
     def handle(self, *, system: str, **options: Any) -> None:
         try:
@@ -40,6 +43,11 @@ class Command(BaseCommand):
                 bridge.run(keep_going=_until_signalled())
         except library.KafkaException as error:
             raise CommandError(f"Kafka: {error}", returncode=2) from error
+
+    def _sqs(self, *, queue: str, **_: Any) -> None:
+        from tasks.ingress import sqs
+
+        sqs.run(queue, keep_going=_until_signalled())
 
     def _tell(self, waiting: dict[str, int], most: int | None, *, as_json: bool) -> None:
         total = sum(waiting.values())

@@ -1,4 +1,4 @@
-"""manage.py topology show|check|apply|compatible"""
+"""manage.py topology show|check|apply|export|compatible"""
 
 import json
 from typing import Any
@@ -8,6 +8,7 @@ from django.db import DatabaseError, InterfaceError
 
 from tasks import brokers, compatibility
 from tasks.brokers import TopologyMismatch
+from tasks.brokers.exports import FORMATS
 from tasks.compatibility import Outstanding
 from tasks.errors import BrokerUnavailable
 from tasks.states import JobState
@@ -17,20 +18,27 @@ from tasks.topology import DEAD_LETTER_EXCHANGE, TOPOLOGY, UNROUTED_EXCHANGE, UN
 class Command(BaseCommand):
     help = (
         "Show the declared exchanges and queues, compare them with the broker's (exit 1 on drift), or declare them. "
+        "`export` prints them for other tools: RabbitMQ's definitions, a template of CloudFormation, topics of Kafka. "
         "`compatible` compares the tasks, schemas and queues of this build with the outstanding work in the database, "
         "for a deploy to wait for: exit 1 with the list of what this build could not run, 2 when nobody can tell."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["show", "check", "apply", "compatible"])
+        parser.add_argument("action", choices=["show", "check", "apply", "export", "compatible"])
+        parser.add_argument("--format", choices=sorted(FORMATS), help="of export; by default that of BROKER_URL")
         parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
-    def handle(self, *, action: str, json: bool, **_: Any) -> None:
+    def handle(self, *, action: str, json: bool, format: str | None = None, **_: Any) -> None:
+        if action == "export":
+            return self._export(format or ("cloudformation" if brokers.scheme() == "sqs" else "rabbitmq"))
         try:
             actions = {"show": self._show, "check": self._check, "apply": self._apply, "compatible": self._compatible}
             actions[action](as_json=json)
         except BrokerUnavailable as error:
             raise CommandError(f"{error}. Is the broker running, and BROKER_URL right?", returncode=2) from error
+
+    def _export(self, format: str) -> None:
+        self.stdout.write(json.dumps(FORMATS[format](), indent=2))
 
     def _show(self, *, as_json: bool) -> None:
         leads_to = {queue.exchange: [queue] for queue in TOPOLOGY.queues}

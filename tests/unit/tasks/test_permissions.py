@@ -21,7 +21,7 @@ VERBS = [
         f"dead_letters.{verb}"
         for verb in ("view", "unmask", "replay", "edit", "approve", "reject", "discard", "restore")
     ),
-    *("dead_letters.redirect", "dead_letters.rehearse", "audit.view"),
+    *("dead_letters.redirect", "dead_letters.rehearse", "audit.view", "requests.view"),
     *(f"queues.{verb}" for verb in ("view", "pause", "resume", "purge", "restore")),
     *(f"operations.{verb}" for verb in ("view", "start", "pause", "resume", "cancel")),
     *(f"groups.{verb}" for verb in ("note", "fix", "snooze")),
